@@ -1,0 +1,59 @@
+//! A cited answer, as it is printed by `ask --json` and shown in every chat.
+
+use serde::Serialize;
+
+use super::{Language, PassageId};
+
+/// Whether the documents held an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Answered,
+    Abstained,
+}
+
+/// A source of an answer: `[n]` in the text points here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Citation {
+    pub n: usize,
+    pub path: String,
+    pub title: String,
+    pub heading: String,
+    /// Text that stands in the cited document, word for word.
+    pub quote: String,
+    pub passage_id: PassageId,
+    pub language: Language,
+}
+
+/// Milliseconds from the question's arrival; `None` for a step that was not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct AnswerTimings {
+    /// Passages found.
+    pub retrieve: f64,
+    /// First text shown to the reader: the best passage, quoted, or the abstention.
+    pub first_text: f64,
+    /// First token out of the model.
+    pub first_token: Option<f64>,
+    pub total: f64,
+}
+
+/// What the model read and wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TokenCounts {
+    pub prompt: usize,
+    /// Prompt tokens that were still in the KV cache from an earlier question.
+    pub cached: usize,
+    pub generated: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// CommonMark with citation marks `[n]`.
+    #[serde(rename = "answer")]
+    pub text: String,
+    pub language: Language,
+    pub verdict: Verdict,
+    pub citations: Vec<Citation>,
+    pub timings_ms: AnswerTimings,
+    pub tokens: TokenCounts,
+}
