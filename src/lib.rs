@@ -4,4 +4,6 @@
 //! `cli` -> `app` -> `settings`, `chat` -> `answer`, `ingest` -> `retrieval`, `inference`, `prompt`, `store`,
 //! `models`, `telemetry` -> `domain`.
 
+
+pub mod answer;
 pub mod domain;

@@ -4,7 +4,9 @@
 mod answer;
 mod language;
 mod passage;
+mod question;
 
 pub use answer::{Answer, AnswerTimings, Citation, TokenCounts, Verdict};
 pub use language::{Language, UnknownLanguage};
 pub use passage::{InvalidPassageId, Passage, PassageId};
+pub use question::Question;

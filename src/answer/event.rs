@@ -1,0 +1,19 @@
+//! What an answer tells while it comes into being.
+
+use crate::domain::{Answer, Citation, Language};
+
+/// Events of one answer, in this order: `Started`, then `Quote` if passages were found, any number of `Text`, and
+/// `Done` or `Failed` as the last one. A cancelled answer ends without a last event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerEvent {
+    /// The question was taken. The trace id is what a person can quote when something went wrong.
+    Started { trace_id: String, language: Language },
+    /// The best passage, before the model has written a word.
+    Quote(Citation),
+    /// Checked text of the answer, to be appended; its marks `[n]` are those of the final citations.
+    Text(String),
+    /// The whole answer; its text replaces what was streamed.
+    Done(Box<Answer>),
+    /// No answer: one sentence for the reader in the question's language.
+    Failed { message: String, trace_id: String },
+}
