@@ -1,6 +1,122 @@
 //! From a question to a cited answer: retrieve, gate, prompt, generate, verify, cite.
 //! What is done with the events (a terminal, a web page, a chat platform) is `chat`'s business.
 
+mod check;
+mod draft;
 mod event;
+mod evidence;
+mod facts;
+mod pipeline;
+mod quote;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Language, LanguageDetector, Question};
+use crate::inference::{Engine, InferenceError};
+use crate::prompt::{self, FailureReason, PromptError};
+use crate::retrieval::{RetrievalError, Searcher};
 
 pub use event::AnswerEvent;
+pub use evidence::Evidence;
+
+/// Events that wait for a slow reader; then the model waits.
+const EVENTS_MAX: usize = 64;
+
+#[derive(Clone, Debug)]
+pub struct AnswerOptions {
+    /// Passages in the prompt at most.
+    pub passages_max: usize,
+    /// Tokens of the prompt at most.
+    pub prompt_tokens_max: usize,
+    pub new_tokens_max: usize,
+    /// From the question to the end of its answer.
+    pub deadline: Duration,
+    /// Probability of evidence below which the answer is that the documents do not say.
+    pub evidence_min: f64,
+    /// Questions in work or waiting at the same time.
+    pub questions_max: usize,
+}
+
+#[derive(Debug, Error)]
+pub(crate) enum AnswerError {
+    #[error(transparent)]
+    Retrieval(#[from] RetrievalError),
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The reader went away or stopped the answer.
+    #[error("the answer was cancelled")]
+    Cancelled,
+}
+
+/// Answers questions, each on a blocking thread of its own.
+pub struct Answerer {
+    searcher: Arc<Searcher>,
+    /// `None`: no model is installed, and answers are quotes.
+    engine: Option<Arc<Engine>>,
+    options: AnswerOptions,
+    places: Arc<Semaphore>,
+    asked: AtomicU64,
+}
+
+impl Answerer {
+    pub fn new(searcher: Arc<Searcher>, engine: Option<Arc<Engine>>, options: AnswerOptions) -> Self {
+        let places = Arc::new(Semaphore::new(options.questions_max));
+        Answerer { searcher, engine, options, places, asked: AtomicU64::new(0) }
+    }
+
+    pub fn searcher(&self) -> &Arc<Searcher> {
+        &self.searcher
+    }
+
+    /// Starts the answer to a question and returns its events. Cancelling the token or dropping the receiver stops the
+    /// work within one token. To be called inside a tokio runtime.
+    pub fn ask(self: &Arc<Self>, question: Question, cancel: CancellationToken) -> mpsc::Receiver<AnswerEvent> {
+        let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+        let trace_id = self.trace_id();
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let answerer = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let span = tracing::info_span!("question", trace_id);
+            let _entered = span.enter();
+            let language = question.language.or_else(|| LanguageDetector.detect(&question.text));
+            let outcome = match place {
+                Err(_) => Err(FailureReason::Busy),
+                Ok(_) if question.text.trim().is_empty() => Err(FailureReason::Empty),
+                Ok(_place) => {
+                    pipeline::run(&answerer, &question, language, &trace_id, &cancel, &sender).or_else(|e| match e {
+                        AnswerError::Cancelled => {
+                            tracing::info!("cancelled");
+                            Ok(())
+                        }
+                        AnswerError::Retrieval(RetrievalError::Busy) => Err(FailureReason::Busy),
+                        other => {
+                            tracing::error!(error = &other as &dyn std::error::Error, "the question failed");
+                            Err(FailureReason::Internal)
+                        }
+                    })
+                }
+            };
+            if let Err(reason) = outcome {
+                let message = prompt::failed(language.unwrap_or(Language::English), reason).unwrap_or_default();
+                let _ = sender.blocking_send(AnswerEvent::Failed { message, trace_id: trace_id.clone() });
+            }
+        });
+        receiver
+    }
+
+    /// Eight hexadecimal digits, different for every question of a process and very likely over restarts.
+    fn trace_id(&self) -> String {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let hash = blake3::hash(format!("{number} {now}").as_bytes());
+        hash.to_hex()[..8].to_owned()
+    }
+}

@@ -2,11 +2,15 @@
 //! No I/O lives here and nothing here depends on another room.
 
 mod answer;
+mod detect;
 mod language;
 mod passage;
 mod question;
+mod sentences;
 
 pub use answer::{Answer, AnswerTimings, Citation, TokenCounts, Verdict};
+pub use detect::LanguageDetector;
 pub use language::{Language, UnknownLanguage};
 pub use passage::{InvalidPassageId, Passage, PassageId};
 pub use question::Question;
+pub use sentences::sentences;

@@ -1,0 +1,27 @@
+# make demo              sets everything up and runs the demo; make demo ARGS=--once ends after the three questions
+# make test              everything that CI runs
+.PHONY: demo test build check models setup-test
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+build:
+	$(CARGO) build --release --locked
+
+models: build
+	$(TARGET)/release/cervella models pull demo
+
+demo: models
+	$(TARGET)/release/cervella demo $(ARGS)
+
+setup-test:
+	scripts/setup_test.sh
+
+check: setup-test
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+	scripts/deny.sh
+
+test: check models
+	$(CARGO) test --release --locked
+	$(TARGET)/release/cervella demo --once

@@ -1,0 +1,305 @@
+//! The way of one question, on a blocking thread: each step hands its result to the reader as soon as it is known.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::check::{Checker, Support};
+use super::draft::{Draft, DraftSentence, does_not_know};
+use super::evidence::Evidence;
+use super::quote::{Quote, best_quote};
+use super::{AnswerError, AnswerEvent, Answerer};
+use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, TokenCounts, Verdict};
+use crate::inference::{
+    ChatMessage, ChatRole, Engine, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
+};
+use crate::prompt::{self, NumberedPassage, Reference};
+use crate::retrieval::{Hit, SearchQuery, terms};
+
+/// Documents that are named when the answer is that the documents do not say.
+const CLOSEST: usize = 3;
+/// Passages that an answer made of quotes may draw on.
+const QUOTES: usize = 3;
+/// How much worse than the best quote another one may fit and still be shown.
+const QUOTE_FIT_GAP: f32 = 0.35;
+
+struct Run<'a> {
+    answerer: &'a Answerer,
+    question: &'a Question,
+    language: Language,
+    start: Instant,
+    cancel: &'a CancellationToken,
+    events: &'a mpsc::Sender<AnswerEvent>,
+    timings: AnswerTimings,
+    tokens: TokenCounts,
+}
+
+/// What the model's part of an answer came to.
+#[derive(Default)]
+struct Written {
+    text: String,
+    citations: Vec<Citation>,
+    /// Whether anything was said that the question did not say already.
+    informs: bool,
+    does_not_know: bool,
+    withheld: usize,
+}
+
+/// Answers `question`; `language` is the reader's, `None` if it cannot be told from the question.
+pub(super) fn run(
+    answerer: &Answerer,
+    question: &Question,
+    language: Option<Language>,
+    trace_id: &str,
+    cancel: &CancellationToken,
+    events: &mpsc::Sender<AnswerEvent>,
+) -> Result<(), AnswerError> {
+    let start = Instant::now();
+    let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
+    let query = SearchQuery { text: question.text.clone(), top: passages_max.max(CLOSEST), document_language: None };
+    let hits = answerer.searcher.search(&query)?.hits;
+    let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
+    let mut run = Run {
+        answerer,
+        question,
+        language,
+        start,
+        cancel,
+        events,
+        timings: AnswerTimings { retrieve: milliseconds(start), ..AnswerTimings::default() },
+        tokens: TokenCounts::default(),
+    };
+    run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
+    let evidence = Evidence::of(&question.text, language, &hits, &answerer.searcher)?;
+    let probability = evidence.probability();
+    let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
+        run.abstain(&hits)?
+    } else {
+        run.answer(&hits[..hits.len().min(passages_max)])?
+    };
+    tracing::info!(
+        verdict = ?answer.verdict,
+        language = %answer.language,
+        evidence = probability,
+        retrieve_ms = answer.timings_ms.retrieve,
+        total_ms = answer.timings_ms.total,
+        generated = answer.tokens.generated,
+        "answered"
+    );
+    run.send(AnswerEvent::Done(Box::new(answer)))
+}
+
+impl Run<'_> {
+    fn send(&self, event: AnswerEvent) -> Result<(), AnswerError> {
+        if self.cancel.is_cancelled() {
+            return Err(AnswerError::Cancelled);
+        }
+        self.events.blocking_send(event).map_err(|_| AnswerError::Cancelled)
+    }
+
+    fn first_text(&mut self) {
+        if self.timings.first_text == 0.0 {
+            self.timings.first_text = milliseconds(self.start);
+        }
+    }
+
+    fn done(&mut self, text: String, verdict: Verdict, mut citations: Vec<Citation>) -> Answer {
+        citations.sort_by_key(|citation| citation.n);
+        self.timings.total = milliseconds(self.start);
+        Answer { text, language: self.language, verdict, citations, timings_ms: self.timings, tokens: self.tokens }
+    }
+
+    /// The documents do not say: the closest ones are named.
+    fn abstain(&mut self, hits: &[Hit]) -> Result<Answer, AnswerError> {
+        let mut closest: Vec<&Hit> = Vec::new();
+        for hit in hits {
+            if closest.len() < CLOSEST && closest.iter().all(|other| other.passage.path != hit.passage.path) {
+                closest.push(hit);
+            }
+        }
+        let quotes = self.quotes(closest.iter().copied())?;
+        let citations: Vec<Citation> = closest
+            .iter()
+            .zip(&quotes)
+            .enumerate()
+            .map(|(at, (hit, quote))| citation(at + 1, hit, quote.text.clone()))
+            .collect();
+        let references: Vec<Reference> = citations.iter().map(reference).collect();
+        let text = prompt::abstained(self.language, &references)?;
+        self.first_text();
+        self.send(AnswerEvent::Text(text.clone()))?;
+        Ok(self.done(text, Verdict::Abstained, citations))
+    }
+
+    fn answer(&mut self, hits: &[Hit]) -> Result<Answer, AnswerError> {
+        let quotes = self.quotes(hits.iter().take(QUOTES))?;
+        self.first_text();
+        if let (Some(hit), Some(quote)) = (hits.first(), quotes.first()) {
+            self.send(AnswerEvent::Quote(citation(1, hit, quote.text.clone())))?;
+        }
+        if let Some(engine) = self.answerer.engine.as_deref() {
+            let written = self.write(engine, hits)?;
+            if written.does_not_know {
+                return self.abstain(hits);
+            }
+            if written.informs {
+                return Ok(self.done(written.text, Verdict::Answered, written.citations));
+            }
+        }
+        self.quote(hits, &quotes)
+    }
+
+    /// An answer made of the passages' own words.
+    fn quote(&mut self, hits: &[Hit], quotes: &[Quote]) -> Result<Answer, AnswerError> {
+        let best = quotes.iter().map(|quote| quote.fit).fold(f32::MIN, f32::max);
+        let citations: Vec<Citation> = hits
+            .iter()
+            .zip(quotes)
+            .enumerate()
+            .filter(|(at, (_, quote))| *at == 0 || quote.fit >= best - QUOTE_FIT_GAP)
+            .map(|(at, (hit, quote))| citation(at + 1, hit, quote.text.clone()))
+            .collect();
+        let references: Vec<Reference> = citations.iter().map(reference).collect();
+        let text = prompt::quotes(self.language, &references)?;
+        self.send(AnswerEvent::Text(text.clone()))?;
+        Ok(self.done(text, Verdict::Answered, citations))
+    }
+
+    fn quotes<'h>(&self, hits: impl Iterator<Item = &'h Hit>) -> Result<Vec<Quote>, AnswerError> {
+        let embedder = self.answerer.searcher.embedder();
+        let vector = embedder.query(&self.question.text)?;
+        let embed = |texts: &[String]| embedder.passages(texts);
+        hits.map(|hit| Ok(best_quote(&self.question.text, &vector, &hit.passage, &embed)?)).collect()
+    }
+
+    /// Lets the model write and passes on what the passages support.
+    fn write(&mut self, engine: &Engine, hits: &[Hit]) -> Result<Written, AnswerError> {
+        let mut written = Written::default();
+        let Some((request, shown)) = self.request(engine, hits)? else { return Ok(written) };
+        let mut stream = match engine.submit(request) {
+            Ok(stream) => stream,
+            Err(InferenceError::QueueFull { .. }) => {
+                tracing::warn!("the model's queue is full: answering with quotes");
+                return Ok(written);
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let shown = &hits[..shown];
+        let mut checker = Checker::new(shown.iter().map(|hit| (&hit.passage, hit.context.as_deref())), self.language);
+        let mut draft = Draft::default();
+        let mut raw = String::new();
+        let mut whole = true;
+        while let Some(event) = stream.blocking_recv() {
+            match event {
+                GenerationEvent::Started { prompt_tokens, cached_tokens } => {
+                    self.tokens.prompt = prompt_tokens;
+                    self.tokens.cached = cached_tokens;
+                }
+                GenerationEvent::Text(piece) => {
+                    self.timings.first_token.get_or_insert(milliseconds(self.start));
+                    raw.push_str(&piece);
+                    for sentence in draft.push(&piece) {
+                        self.pass_on(&sentence, shown, &mut checker, &mut written)?;
+                    }
+                }
+                GenerationEvent::Finished { reason, generated_tokens } => {
+                    self.tokens.generated = generated_tokens;
+                    whole = reason == FinishReason::Stop;
+                    if reason == FinishReason::Cancelled {
+                        return Err(AnswerError::Cancelled);
+                    }
+                }
+                GenerationEvent::Failed(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the model failed: answering with quotes"
+                    );
+                    whole = false;
+                }
+            }
+        }
+        for sentence in draft.finish(whole) {
+            self.pass_on(&sentence, shown, &mut checker, &mut written)?;
+        }
+        written.does_not_know = written.text.is_empty() && does_not_know(&raw);
+        tracing::info!(withheld = written.withheld, cited = written.citations.len(), "checked");
+        Ok(written)
+    }
+
+    /// The request and the number of passages in its prompt; `None` when not even one passage fits.
+    fn request(&self, engine: &Engine, hits: &[Hit]) -> Result<Option<(GenerateRequest, usize)>, AnswerError> {
+        let options = &self.answerer.options;
+        let numbered: Vec<NumberedPassage<'_>> = hits
+            .iter()
+            .enumerate()
+            .map(|(at, hit)| NumberedPassage { n: at + 1, passage: &hit.passage, context: hit.context.as_deref() })
+            .collect();
+        let messages = |system: &str, user: &str| {
+            vec![ChatMessage::new(ChatRole::System, system), ChatMessage::new(ChatRole::User, user)]
+        };
+        let room = engine.context_tokens().saturating_sub(options.new_tokens_max);
+        let tokens_max = options.prompt_tokens_max.min(room);
+        let count = |system: &str, user: &str| engine.prompt_tokens(&messages(system, user)).unwrap_or(usize::MAX);
+        let prompt = prompt::prompt(self.language, &self.question.text, &numbered, tokens_max, count)?;
+        if count(&prompt.system, &prompt.user) > room {
+            return Ok(None);
+        }
+        let request = GenerateRequest {
+            messages: messages(&prompt.system, &prompt.user),
+            new_tokens_max: options.new_tokens_max,
+            sampling: SamplingOptions::default(),
+            stop: Vec::new(),
+            deadline: self.start + options.deadline,
+            cancel: self.cancel.clone(),
+        };
+        Ok(Some((request, prompt.passages)))
+    }
+
+    /// Shows a sentence under the passage that says it, or withholds it.
+    fn pass_on(
+        &mut self,
+        sentence: &DraftSentence,
+        shown: &[Hit],
+        checker: &mut Checker<'_>,
+        written: &mut Written,
+    ) -> Result<(), AnswerError> {
+        let embedder = self.answerer.searcher.embedder();
+        let Some(Support { n, quote }) = checker.support(&sentence.text, &|texts| embedder.passages(texts))? else {
+            written.withheld += 1;
+            return Ok(());
+        };
+        let lead = if written.text.is_empty() { sentence.lead.trim_start_matches(['\n', ' ']) } else { &sentence.lead };
+        let gap = if written.text.is_empty() || lead.starts_with(char::is_whitespace) { "" } else { " " };
+        let piece = format!("{gap}{lead}{} [{n}]", sentence.text);
+        written.text.push_str(&piece);
+        if written.citations.iter().all(|citation| citation.n != n) {
+            written.citations.push(citation(n, &shown[n - 1], quote));
+        }
+        let asked = terms(&self.question.text, self.language);
+        written.informs |= terms(&sentence.text, self.language).iter().any(|term| !asked.contains(term));
+        self.send(AnswerEvent::Text(piece))
+    }
+}
+
+fn citation(n: usize, hit: &Hit, quote: String) -> Citation {
+    let passage = &hit.passage;
+    Citation {
+        n,
+        path: passage.path.clone(),
+        title: passage.title.clone(),
+        heading: passage.heading(),
+        quote,
+        passage_id: passage.id,
+        language: passage.language,
+    }
+}
+
+fn reference(citation: &Citation) -> Reference {
+    let block: Vec<String> = citation.quote.lines().map(|line| format!("> {line}").trim_end().to_owned()).collect();
+    Reference { n: citation.n, title: citation.title.clone(), block: block.join("\n") }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}

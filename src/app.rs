@@ -1,0 +1,186 @@
+//! The one wiring place: settings become parts, parts are started in order and stopped in the reverse one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{AnswerOptions, Answerer};
+use crate::inference::{Engine, EngineOptions, InferenceError};
+use crate::ingest::{IndexReport, IndexRun, IngestError, Progress};
+use crate::models::{ModelsError, ModelsFolder, default_folder};
+use crate::retrieval::{Embedder, EmbedderOptions, IndexStore, RetrievalError, Searcher};
+use crate::settings::Settings;
+
+mod service;
+
+pub use service::Service;
+
+#[derive(Debug, Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Models(#[from] ModelsError),
+    #[error(transparent)]
+    Retrieval(#[from] RetrievalError),
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error("no knowledge folder is set: name one in `knowledge.folders` or CERVELLA__KNOWLEDGE__FOLDERS")]
+    NoFolders,
+    #[error("loading the models panicked")]
+    Panicked(#[source] tokio::task::JoinError),
+    #[error("cannot tell which file this program was started from")]
+    Executable(#[source] std::io::Error),
+}
+
+impl AppError {
+    /// Whether the same command may succeed in a moment.
+    pub fn is_temporary(&self) -> bool {
+        let (AppError::Retrieval(error) | AppError::Ingest(IngestError::Retrieval(error))) = self else { return false };
+        matches!(error, RetrievalError::Locked(_) | RetrievalError::Busy)
+    }
+}
+
+/// What answers questions.
+pub struct Loaded {
+    pub answerer: Arc<Answerer>,
+    /// Name of the model that writes; empty when answers are quotes.
+    pub model: String,
+}
+
+/// The parts that settings describe, each built when it is asked for.
+#[derive(Clone, Debug)]
+pub struct App {
+    settings: Settings,
+    data: PathBuf,
+    models: ModelsFolder,
+}
+
+impl App {
+    /// # Errors
+    /// No default folder can be told, because the user has no home.
+    pub fn new(settings: Settings) -> Result<Self, AppError> {
+        let models = match &settings.models.folder {
+            unset if unset.as_os_str().is_empty() => default_folder()?,
+            set => set.clone(),
+        };
+        let data = match &settings.data.folder {
+            unset if unset.as_os_str().is_empty() => {
+                default_folder()?.parent().map_or_else(|| PathBuf::from("data"), Path::to_owned)
+            }
+            set => set.clone(),
+        };
+        Ok(App { settings, data, models: ModelsFolder::new(models) })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn models(&self) -> &ModelsFolder {
+        &self.models
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn index_store(&self) -> IndexStore {
+        IndexStore::new(self.data.join("index"))
+    }
+
+    /// Where the embedding model and its library are.
+    pub fn embedder_options(&self) -> Result<EmbedderOptions, AppError> {
+        let threads = self.settings.retrieval.threads;
+        Ok(EmbedderOptions {
+            model: self.models.resolve_embedding(&self.settings.models.embedding)?,
+            runtime: self.models.resolve_runtime(&self.settings.models.onnxruntime)?,
+            threads: (threads > 0).then_some(threads),
+        })
+    }
+
+    /// Loads the embedding model (a second or two) and starts its thread.
+    pub fn embedder(&self) -> Result<Arc<Embedder>, AppError> {
+        Ok(Arc::new(Embedder::start(&self.embedder_options()?)?))
+    }
+
+    /// Opens the live index for searching.
+    pub fn searcher(&self, embedder: Arc<Embedder>) -> Result<Arc<Searcher>, AppError> {
+        Ok(Arc::new(Searcher::open(self.index_store(), embedder)?))
+    }
+
+    /// Loads the model that writes answers and starts its thread.
+    pub fn engine(&self) -> Result<Arc<Engine>, AppError> {
+        let settings = &self.settings.inference;
+        let options = EngineOptions {
+            model: self.models.resolve_answer(&self.settings.models.answer)?,
+            context_tokens_max: settings.context_tokens_max,
+            queue_max: settings.queue_max,
+        };
+        Ok(Arc::new(Engine::start(options)?))
+    }
+
+    /// Loads everything that an answer needs, on threads that may wait; without an answer model, answers are quotes.
+    /// `None` if `stop` was cancelled in the meantime.
+    pub async fn load(&self, stop: &CancellationToken) -> Result<Option<Loaded>, AppError> {
+        let app = self.clone();
+        let embedding = tokio::task::spawn_blocking(move || app.searcher(app.embedder()?));
+        let app = self.clone();
+        let engine = tokio::task::spawn_blocking(move || app.engine());
+        let loaded = stop.run_until_cancelled(async { (embedding.await, engine.await) }).await;
+        let Some((searcher, engine)) = loaded else { return Ok(None) };
+        let searcher = searcher.map_err(AppError::Panicked)??;
+        let engine = match engine.map_err(AppError::Panicked)? {
+            Ok(engine) => Some(engine),
+            Err(AppError::Models(missing @ ModelsError::NoAnswerModel { .. }))
+                if self.settings.models.answer == "auto" =>
+            {
+                tracing::warn!("answers will be quotes: {missing}");
+                None
+            }
+            Err(other) => return Err(other),
+        };
+        let model = engine.as_ref().map_or_else(String::new, |engine| engine.model_name().to_owned());
+        Ok(Some(Loaded { answerer: self.answerer(searcher, engine), model }))
+    }
+
+    fn answerer(&self, searcher: Arc<Searcher>, engine: Option<Arc<Engine>>) -> Arc<Answerer> {
+        let settings = &self.settings.answer;
+        let options = AnswerOptions {
+            passages_max: settings.passages_max,
+            prompt_tokens_max: settings.prompt_tokens_max,
+            new_tokens_max: settings.new_tokens_max,
+            deadline: Duration::from_secs(settings.deadline_s),
+            evidence_min: settings.evidence_min,
+            questions_max: settings.questions_max,
+        };
+        Arc::new(Answerer::new(searcher, engine, options))
+    }
+
+    /// Brings the index up to date with the folders; with `full`, reads everything again.
+    pub fn index(
+        &self,
+        embedder: &Embedder,
+        full: bool,
+        progress: &dyn Progress,
+        cancel: &CancellationToken,
+    ) -> Result<IndexReport, AppError> {
+        if self.settings.knowledge.folders.is_empty() {
+            return Err(AppError::NoFolders);
+        }
+        let executable = std::env::current_exe().map_err(AppError::Executable)?;
+        let run = IndexRun {
+            store: &self.index_store(),
+            embedder,
+            folders: &self.settings.knowledge.folders,
+            executable: &executable,
+            full,
+            progress,
+            cancel,
+        };
+        Ok(run.run()?)
+    }
+}

@@ -1,0 +1,94 @@
+//! The running service behind the chat page: takes questions as soon as its parts are loaded, and follows the index
+//! when another process has built a new generation.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{AnswerEvent, Answerer};
+use crate::chat::web::{Answering, DocumentError, SampleQuestion, ServiceStatus};
+use crate::domain::{Language, Passage, PassageId, Question};
+use crate::prompt::{self, FailureReason};
+
+/// How often the service looks whether the index has a new generation.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the chat page talks to. Made before the models are loaded, so that the page can say that they are.
+pub struct Service {
+    parts: OnceLock<Parts>,
+    samples: Vec<SampleQuestion>,
+}
+
+struct Parts {
+    answerer: Arc<Answerer>,
+    /// Name of the answer model; empty when answers are quotes.
+    model: String,
+}
+
+impl Service {
+    pub fn new(samples: Vec<SampleQuestion>) -> Arc<Self> {
+        Arc::new(Service { parts: OnceLock::new(), samples })
+    }
+
+    /// From now on questions are taken. A second call changes nothing.
+    pub fn ready(&self, answerer: Arc<Answerer>, model: String) {
+        let _ = self.parts.set(Parts { answerer, model });
+    }
+
+    /// Follows the index until `stop` is cancelled.
+    pub async fn follow_index(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let service = Arc::clone(&self);
+            let looked = tokio::task::spawn_blocking(move || {
+                service.parts.get().map(|parts| parts.answerer.searcher().reload()).transpose()
+            });
+            match looked.await {
+                Ok(Ok(Some(true))) => tracing::info!("a new index is live"),
+                Ok(Ok(_)) => {}
+                Ok(Err(e)) => tracing::warn!(error = &e as &dyn std::error::Error, "the new index cannot be used"),
+                Err(e) => tracing::error!(error = &e as &dyn std::error::Error, "looking for a new index failed"),
+            }
+        }
+    }
+}
+
+impl Answering for Service {
+    fn ask(&self, question: Question, cancel: CancellationToken) -> mpsc::Receiver<AnswerEvent> {
+        match self.parts.get() {
+            Some(parts) => parts.answerer.ask(question, cancel),
+            None => {
+                let (sender, receiver) = mpsc::channel(1);
+                let language = question.language.unwrap_or(Language::English);
+                let message = prompt::failed(language, FailureReason::Busy).unwrap_or_default();
+                let _ = sender.try_send(AnswerEvent::Failed { message, trace_id: String::new() });
+                receiver
+            }
+        }
+    }
+
+    fn document(&self, passage: PassageId) -> Result<Vec<Passage>, DocumentError> {
+        let Some(parts) = self.parts.get() else { return Ok(Vec::new()) };
+        let generation = parts.answerer.searcher().generation();
+        generation.document_of(passage).map_err(|e| DocumentError::Unreadable(Box::new(e)))
+    }
+
+    fn status(&self) -> ServiceStatus {
+        let samples = self.samples.clone();
+        match self.parts.get() {
+            None => ServiceStatus { samples, ..ServiceStatus::default() },
+            Some(parts) => {
+                let generation = parts.answerer.searcher().generation();
+                ServiceStatus {
+                    ready: true,
+                    model: parts.model.clone(),
+                    documents: generation.summary().documents,
+                    passages: generation.summary().passages,
+                    samples,
+                }
+            }
+        }
+    }
+}

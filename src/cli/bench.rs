@@ -1,0 +1,40 @@
+//! `cervella bench`: how fast this machine reads, writes and embeds.
+
+mod embed;
+mod generate;
+
+use clap::Subcommand;
+
+use crate::app::App;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BenchCommand {
+    Generate(generate::GenerateBench),
+    Embed(embed::EmbedBench),
+}
+
+impl BenchCommand {
+    pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
+        match self {
+            BenchCommand::Generate(bench) => bench.run(),
+            BenchCommand::Embed(bench) => bench.run(app),
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0]), 2.5);
+    }
+}

@@ -1,0 +1,170 @@
+//! `cervella doctor`: what is set up, what is missing, and what to do about it.
+
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output;
+use crate::app::App;
+use crate::settings::{self, Overrides, Settings};
+
+/// Free disk below which an index run may fail.
+const DISK_MIN_BYTES: u64 = 1 << 30;
+/// Memory that the process needs beside the weights: embedding model, KV cache, index.
+const MEMORY_BESIDE_WEIGHTS_BYTES: u64 = 2 << 30;
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// Print the checks as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Ok,
+    Warning,
+    Failed,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    outcome: Outcome,
+    detail: String,
+}
+
+impl Check {
+    fn ok(name: &'static str, detail: impl ToString) -> Self {
+        Check { name, outcome: Outcome::Ok, detail: detail.to_string() }
+    }
+
+    fn warning(name: &'static str, detail: impl ToString) -> Self {
+        Check { name, outcome: Outcome::Warning, detail: detail.to_string() }
+    }
+
+    fn of<T, E: std::error::Error>(name: &'static str, result: Result<T, E>, detail: impl FnOnce(T) -> String) -> Self {
+        match result {
+            Ok(value) => Check::ok(name, detail(value)),
+            Err(error) => {
+                let detail = std::iter::successors(error.source(), |cause| cause.source())
+                    .fold(error.to_string(), |line, cause| format!("{line}: {cause}"));
+                Check { name, outcome: Outcome::Failed, detail }
+            }
+        }
+    }
+}
+
+impl DoctorArguments {
+    /// The one command that runs with bad settings, to tell what is wrong with them.
+    pub(super) fn run(self, overrides: &Overrides) -> anyhow::Result<()> {
+        let settings = settings::load(overrides);
+        let checks = match &settings {
+            Ok(settings) => checks(settings)?,
+            Err(error) => vec![Check { name: "settings", outcome: Outcome::Failed, detail: error.to_string() }],
+        };
+        if self.json {
+            output::json(&checks)?;
+        } else {
+            for check in &checks {
+                let mark = match check.outcome {
+                    Outcome::Ok => "ok",
+                    Outcome::Warning => "warning",
+                    Outcome::Failed => "FAILED",
+                };
+                output::line(format!("{:18} {mark:8} {}", check.name, check.detail))?;
+            }
+        }
+        settings?;
+        let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
+        anyhow::ensure!(failed == 0, "{failed} of {} checks failed", checks.len());
+        Ok(())
+    }
+}
+
+fn checks(settings: &Settings) -> anyhow::Result<Vec<Check>> {
+    let app = App::new(settings.clone())?;
+    let answer = app.models().resolve_answer(&settings.models.answer);
+    let weights = answer.as_ref().ok().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len());
+    Ok(vec![
+        Check::ok("settings", "read and checked"),
+        folders(settings),
+        Check::of("answer model", answer, |path| path.display().to_string()),
+        Check::of("embedding model", app.models().resolve_embedding(&settings.models.embedding), |path| {
+            path.display().to_string()
+        }),
+        Check::of("ONNX Runtime", app.models().resolve_runtime(&settings.models.onnxruntime), |path| {
+            path.display().to_string()
+        }),
+        Check::of("index", app.index_store().open_current(), |generation| {
+            let summary = generation.summary();
+            format!("{} documents, {} passages", summary.documents, summary.passages)
+        }),
+        disk(app.data()),
+        memory(weights),
+        Check::ok("processor", processor()),
+    ])
+}
+
+fn folders(settings: &Settings) -> Check {
+    match &settings.knowledge.folders[..] {
+        [] => Check::warning("knowledge", "no folder is set: name one in `knowledge.folders`"),
+        folders => {
+            let names: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+            Check::ok("knowledge", names.join(", "))
+        }
+    }
+}
+
+fn disk(data: &Path) -> Check {
+    // The data folder may not be there yet: its nearest parent is on the same disk.
+    let existing = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(existing) {
+        Err(error) => Check::warning("disk", format!("cannot be measured: {error}")),
+        Ok(disk) => {
+            let free = disk.f_bavail * disk.f_frsize;
+            let detail = format!("{} free for {}", gigabytes(free), data.display());
+            if free < DISK_MIN_BYTES { Check::warning("disk", detail) } else { Check::ok("disk", detail) }
+        }
+    }
+}
+
+fn memory(weights: u64) -> Check {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .map(|kilobytes| kilobytes * 1024);
+    match available {
+        None => Check::warning("memory", "cannot be measured"),
+        Some(available) => {
+            let needed = weights + MEMORY_BESIDE_WEIGHTS_BYTES;
+            let detail = format!("{} available, about {} needed", gigabytes(available), gigabytes(needed));
+            if available < needed { Check::warning("memory", detail) } else { Check::ok("memory", detail) }
+        }
+    }
+}
+
+fn processor() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut features = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        for (name, present) in [
+            ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+            ("avx512-vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
+        ] {
+            if present {
+                features.push(name);
+            }
+        }
+    }
+    let features = if features.is_empty() { "no vector extensions".to_owned() } else { features.join(", ") };
+    format!("{cores} cores, {features}")
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}

@@ -1,0 +1,155 @@
+//! One file per subcommand. Results go to stdout, everything else to stderr.
+
+mod ask;
+mod bench;
+mod chat;
+mod demo;
+mod doctor;
+mod eval;
+mod extract;
+mod index;
+mod models;
+mod output;
+mod search;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, AppError};
+use crate::settings::{self, Overrides, SettingsError};
+use crate::telemetry::Verbosity;
+
+/// Answers a team's questions from the team's own documents.
+#[derive(Debug, Parser)]
+#[command(name = "cervella", version, max_term_width = 100)]
+pub struct Arguments {
+    /// Settings file (TOML); see cervella.example.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the index and all state
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: the chat page, and the index kept open
+    Serve(serve::ServeArguments),
+    /// Try it: the sample handbook with the small demo models
+    Demo(demo::DemoArguments),
+    /// Bring the index up to date with the knowledge folders
+    Index(index::IndexArguments),
+    /// Find passages
+    Search(search::SearchArguments),
+    /// Answer one question
+    Ask(ask::AskArguments),
+    /// Ask questions in the terminal
+    Chat(chat::ChatArguments),
+    /// Measure search and the evidence gate on a file of questions
+    Eval(eval::EvalArguments),
+    /// List, fetch and verify models
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// Check settings, models, index, disk and memory
+    Doctor(doctor::DoctorArguments),
+    /// Measure speed
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Extract one file in this process, for the process that indexes
+    #[command(hide = true)]
+    Extract(extract::ExtractArguments),
+}
+
+impl Arguments {
+    /// How much this command logs.
+    pub fn verbosity(&self) -> Verbosity {
+        match self.command {
+            Command::Serve(_) => Verbosity::Normal,
+            _ => Verbosity::Quiet,
+        }
+    }
+
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// What the command could not do; [`exit_code`] tells how the process should end.
+    pub fn run(self) -> anyhow::Result<()> {
+        // The child that extracts a file needs neither settings nor a runtime.
+        if let Command::Extract(arguments) = self.command {
+            return arguments.run();
+        }
+        let overrides = Overrides { file: self.config, data: self.data };
+        if let Command::Doctor(arguments) = self.command {
+            return arguments.run(&overrides);
+        }
+        let app = App::new(settings::load(&overrides)?)?;
+        match self.command {
+            Command::Serve(arguments) => runtime()?.block_on(arguments.run(app)),
+            Command::Demo(arguments) => runtime()?.block_on(arguments.run(&app)),
+            Command::Index(arguments) => runtime()?.block_on(arguments.run(app)),
+            Command::Search(arguments) => arguments.run(&app),
+            Command::Ask(arguments) => runtime()?.block_on(arguments.run(&app)),
+            Command::Chat(arguments) => runtime()?.block_on(arguments.run(&app)),
+            Command::Eval(arguments) => arguments.run(&app),
+            Command::Models(command) => command.run(app.models()),
+            Command::Bench(command) => command.run(&app),
+            Command::Doctor(_) | Command::Extract(_) => Ok(()),
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// Cancelled by Ctrl-C or SIGTERM; a second one ends the process at once.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            for _ in 0..2 {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if stop.is_cancelled() {
+                    std::process::exit(1);
+                }
+                stop.cancel();
+            }
+        }
+    });
+    Ok(stop)
+}
+
+/// Prints an error as one line: what happened, then the causes that it does not tell itself.
+pub fn report(error: &anyhow::Error) {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    eprintln!("cervella: {line}");
+}
+
+/// 1 failed, 64 bad settings, 75 try again later.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let app = error.downcast_ref::<AppError>();
+    if error.is::<SettingsError>() || matches!(app, Some(AppError::NoFolders)) {
+        64
+    } else if app.is_some_and(AppError::is_temporary) {
+        75
+    } else {
+        1
+    }
+}

@@ -1,0 +1,30 @@
+//! Printing results on stdout. A reader that closes the pipe ends the printing, not with a panic.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+/// Prints a line.
+///
+/// # Errors
+/// stdout is closed or full.
+pub(super) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+/// Prints one JSON object on a line.
+///
+/// # Errors
+/// stdout is closed or full.
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(serde_json::to_string(value)?)
+}
+
+/// Seconds for people: `0.4 s`, `3 min 20 s`.
+pub(super) fn spoken(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{} min {} s", seconds as u64 / 60, seconds as u64 % 60)
+    }
+}

@@ -1,0 +1,89 @@
+//! `cervella search "…"`: the hits and how long each step took.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output;
+use crate::app::App;
+use crate::domain::{Language, PassageId};
+use crate::retrieval::{Hit, Hits, SearchQuery, SearchTimings};
+
+#[derive(Debug, Args)]
+pub(super) struct SearchArguments {
+    query: String,
+    /// How many hits
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    top: u16,
+    /// Only documents in this language
+    #[arg(long, value_name = "it|en")]
+    doc_lang: Option<Language>,
+    /// Print the hits as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct SearchOutput<'a> {
+    hits: Vec<HitOutput<'a>>,
+    timings_ms: SearchTimings,
+}
+
+#[derive(Serialize)]
+struct HitOutput<'a> {
+    rank: usize,
+    score: f32,
+    path: &'a str,
+    title: &'a str,
+    heading: String,
+    language: Language,
+    passage_id: PassageId,
+    text: &'a str,
+    /// What the ranking was made of.
+    cosine: f32,
+    bm25: Option<f32>,
+}
+
+impl SearchArguments {
+    pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.query.trim().is_empty(), "the query is empty: say what to search for");
+        let searcher = app.searcher(app.embedder()?)?;
+        let query = SearchQuery { text: self.query, top: self.top.into(), document_language: self.doc_lang };
+        let hits = searcher.search(&query)?;
+        if self.json { output::json(&told(&hits)) } else { print(&hits) }
+    }
+}
+
+fn told(hits: &Hits) -> SearchOutput<'_> {
+    SearchOutput { hits: hits.hits.iter().enumerate().map(hit_told).collect(), timings_ms: hits.timings }
+}
+
+fn hit_told((at, hit): (usize, &Hit)) -> HitOutput<'_> {
+    let passage = &hit.passage;
+    HitOutput {
+        rank: at + 1,
+        score: hit.score,
+        path: &passage.path,
+        title: &passage.title,
+        heading: passage.heading(),
+        language: passage.language,
+        passage_id: passage.id,
+        text: &passage.text,
+        cosine: hit.cosine,
+        bm25: hit.lexical,
+    }
+}
+
+fn print(hits: &Hits) -> anyhow::Result<()> {
+    for (at, hit) in hits.hits.iter().enumerate() {
+        let passage = &hit.passage;
+        let heading = if passage.headings.is_empty() { String::new() } else { format!(" › {}", passage.heading()) };
+        output::line(format!("{}. {}{heading}  ({}, {:.2})", at + 1, passage.title, passage.path, hit.score))?;
+        for text in passage.text.lines() {
+            output::line(format!("   {text}"))?;
+        }
+        output::line("")?;
+    }
+    let timings = hits.timings;
+    eprintln!("{} hits in {:.0} ms", hits.hits.len(), timings.total);
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! `cervella serve`: the daemon.
+
+use anyhow::Context;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::index::Bar;
+use super::output;
+use crate::app::{App, AppError, Loaded, Service};
+use crate::chat::web::{self, SampleQuestion};
+use crate::retrieval::RetrievalError;
+use crate::telemetry;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {}
+
+impl ServeArguments {
+    pub(super) async fn run(self, app: App) -> anyhow::Result<()> {
+        let stop = super::stop_on_signal()?;
+        let page = Page::open(&app, Vec::new(), &stop).await?;
+        let loaded = load_indexed(&app, &stop).await;
+        page.run_with(loaded, &stop).await
+    }
+}
+
+/// The chat page, open before the models are loaded.
+pub(super) struct Page {
+    service: std::sync::Arc<Service>,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Page {
+    /// Listens and tells the address; the page says that the service is getting ready.
+    pub(super) async fn open(
+        app: &App,
+        samples: Vec<SampleQuestion>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let address = app.settings().web.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}: set another address in `web.listen`"))?;
+        eprintln!("listening on http://{}", listener.local_addr()?);
+        let service = Service::new(samples);
+        let server = tokio::spawn(web::serve(listener, service.clone(), stop.clone()));
+        Ok(Page { service, server })
+    }
+
+    /// Answers questions until `stop` is cancelled.
+    pub(super) async fn run_with(
+        self,
+        loaded: anyhow::Result<Option<Loaded>>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let outcome = match loaded {
+            Ok(Some(loaded)) => {
+                let summary = loaded.answerer.searcher().generation();
+                tracing::info!(
+                    model = loaded.model,
+                    documents = summary.summary().documents,
+                    passages = summary.summary().passages,
+                    "ready"
+                );
+                self.service.ready(loaded.answerer, loaded.model);
+                telemetry::notify_ready();
+                tokio::spawn(self.service.follow_index(stop.clone()));
+                stop.cancelled().await;
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        telemetry::notify_stopping();
+        stop.cancel();
+        self.server.await.context("the chat page panicked")?.context("the chat page ended")?;
+        outcome
+    }
+}
+
+/// Loads all parts; makes the first index when there is none.
+pub(super) async fn load_indexed(app: &App, stop: &CancellationToken) -> anyhow::Result<Option<Loaded>> {
+    match app.index_store().current_name() {
+        Ok(_) => {}
+        Err(RetrievalError::NoIndex(_)) if !app.settings().knowledge.folders.is_empty() => {
+            tracing::info!("there is no index yet: reading the knowledge folders");
+            bring_up_to_date(app, stop).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(app.load(stop).await?)
+}
+
+/// Brings the index up to date and says in a line what was done.
+pub(super) async fn bring_up_to_date(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
+    let (app, stop) = (app.clone(), stop.clone());
+    let report = tokio::task::spawn_blocking(move || {
+        let embedder = app.embedder()?;
+        app.index(&embedder, false, &Bar::new(), &stop)
+    })
+    .await
+    .context("the index run panicked")?;
+    match report {
+        Err(AppError::Ingest(crate::ingest::IngestError::Cancelled)) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(report) => {
+            for skipped in &report.skipped {
+                eprintln!("skipped {}: {}", skipped.path, skipped.reason);
+            }
+            eprintln!(
+                "index: {} documents, {} passages ({} embedded in {})",
+                report.documents,
+                report.passages,
+                report.embedded_passages,
+                output::spoken(report.seconds)
+            );
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! From a conversation to generated text, inside the process and on the CPU: weights, the Llama network, tokens,
+//! sampling, and the thread that owns them. Nothing here knows of chats, documents or answers.
+//!
+//! - [`Engine`] is what the other rooms use: it queues requests and streams events.
+//! - [`ModelFile`] maps a GGUF file, [`Llama`] computes with it, [`KvCache`] holds one sequence.
+//! - [`Tokens`] splits text, renders the model's chat format and keeps what people write out of it.
+
+mod attention;
+mod config;
+mod error;
+pub mod gguf;
+mod job;
+mod kv;
+mod llama;
+mod rope;
+mod rows;
+mod sampling;
+mod tokens;
+mod weights;
+mod worker;
+
+pub use config::LlamaConfig;
+pub use error::InferenceError;
+pub use job::{FinishReason, GenerateRequest, GenerationEvent};
+pub use kv::KvCache;
+pub use llama::{Llama, PREFILL_CHUNK_TOKENS};
+pub use rope::{Llama3Scaling, Rope, RopeScaling, llama3_divisors};
+pub use sampling::{REPETITION_WINDOW_TOKENS, Sampler, SamplingOptions};
+pub use tokens::{ChatMessage, ChatRole, StopFilter, TokenStream, Tokens};
+pub use weights::ModelFile;
+pub use worker::{Engine, EngineOptions, warm_up};
+
+/// Threads that a computation is spread over: one per physical core, or as `RAYON_NUM_THREADS` says.
+pub fn threads() -> usize {
+    candle_core::utils::barrier_pool().n_workers() + 1
+}

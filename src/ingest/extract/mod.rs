@@ -1,0 +1,186 @@
+//! Files to documents: one file per format. PDF and DOCX, and pages built to hurt a parser, are read in a child
+//! process under limits (`sandbox`).
+
+mod docx;
+mod encoding;
+mod html;
+mod markdown;
+mod pdf;
+mod sandbox;
+mod text;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::document::Document;
+
+pub use sandbox::{ExtractLimits, extract_in_child, run_child};
+
+/// A file format that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Markdown,
+    Html,
+    Text,
+    Pdf,
+    Docx,
+}
+
+#[derive(Debug, Error)]
+pub enum ExtractError {
+    #[error("`{}` has no extension that can be read ({})", .path.display(), Format::EXTENSIONS.join(", "))]
+    Unsupported { path: PathBuf },
+    #[error("cannot read `{}`", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("`{}` has {bytes} bytes, more than the limit of {limit_bytes}: split it or raise the limit", .path.display())]
+    TooLarge { path: PathBuf, bytes: u64, limit_bytes: u64 },
+    #[error("`{}` is binary, not text: check its extension", .path.display())]
+    NotText { path: PathBuf },
+    #[error("`{}` holds no text", .path.display())]
+    NoText { path: PathBuf },
+    #[error("`{}` has no text layer: it is a scan, save it with recognized text", .path.display())]
+    Scan { path: PathBuf },
+    #[error("`{}` is encrypted: save it without a password", .path.display())]
+    Encrypted { path: PathBuf },
+    #[error("`{}` is damaged or not a {format} file ({reason}): open it and save it again", .path.display())]
+    Damaged { path: PathBuf, format: &'static str, reason: String },
+    #[error("`{}` unpacks to more than the limit of {limit_bytes} bytes: split it", .path.display())]
+    UnpacksTooLarge { path: PathBuf, limit_bytes: u64 },
+    #[error("`{}` took longer than the limit of {seconds} s to read: split it", .path.display())]
+    TooSlow { path: PathBuf, seconds: u64 },
+    #[error("`{}` ended its reader ({reason}): it is damaged or too complex, save it again", .path.display())]
+    ReaderDied { path: PathBuf, reason: String },
+    #[error("cannot start the reader of `{}` ({})", .path.display(), .executable.display())]
+    NoReader { path: PathBuf, executable: PathBuf, source: io::Error },
+    /// What the child process said; it names the file.
+    #[error("{0}")]
+    Reported(String),
+}
+
+impl Format {
+    /// All extensions that are read, in lower case and without the dot.
+    pub const EXTENSIONS: [&str; 9] = ["md", "markdown", "html", "htm", "xhtml", "txt", "text", "pdf", "docx"];
+
+    /// The format by the file's extension, whatever its case; `None` if it is not one that is read.
+    pub fn of(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "md" | "markdown" => Some(Format::Markdown),
+            "html" | "htm" | "xhtml" => Some(Format::Html),
+            "txt" | "text" => Some(Format::Text),
+            "pdf" => Some(Format::Pdf),
+            "docx" => Some(Format::Docx),
+            _ => None,
+        }
+    }
+
+    /// Whether files of this format are always read in a child process.
+    pub fn is_isolated(self) -> bool {
+        matches!(self, Format::Pdf | Format::Docx)
+    }
+}
+
+/// Reads files into documents, the dangerous ones in a child process.
+#[derive(Clone, Debug)]
+pub struct Extractor {
+    /// The program itself, which knows the hidden subcommand `extract FILE`.
+    executable: PathBuf,
+    limits: ExtractLimits,
+}
+
+impl Extractor {
+    pub fn new(executable: impl Into<PathBuf>, limits: ExtractLimits) -> Self {
+        Extractor { executable: executable.into(), limits }
+    }
+
+    /// The document that the file at `path` holds.
+    ///
+    /// # Errors
+    /// Every error names the file and says what to do with it; none of them concerns other files.
+    pub fn extract(&self, path: &Path) -> Result<Document, ExtractError> {
+        let format = Format::of(path).ok_or_else(|| ExtractError::Unsupported { path: path.to_owned() })?;
+        if format.is_isolated() {
+            return extract_in_child(&self.executable, path, &self.limits);
+        }
+        self.extract_bytes(path, &read(path, self.limits.source_bytes_max)?)
+    }
+
+    /// As `extract`, for a file whose bytes were read already (to hash them, for instance).
+    pub fn extract_bytes(&self, path: &Path, bytes: &[u8]) -> Result<Document, ExtractError> {
+        let format = Format::of(path).ok_or_else(|| ExtractError::Unsupported { path: path.to_owned() })?;
+        let hostile =
+            format == Format::Html && encoding::decode_html(bytes).is_some_and(|page| html::is_hostile(&page));
+        if format.is_isolated() || hostile {
+            return extract_in_child(&self.executable, path, &self.limits);
+        }
+        extract_here(format, path, bytes)
+    }
+}
+
+/// Reads `bytes` in this process. Only the child process does this with formats that are isolated.
+pub(super) fn extract_here(format: Format, path: &Path, bytes: &[u8]) -> Result<Document, ExtractError> {
+    let not_text = || ExtractError::NotText { path: path.to_owned() };
+    let document = match format {
+        Format::Markdown => markdown::extract(&encoding::decode_text(bytes).ok_or_else(not_text)?, path),
+        Format::Text => text::extract(&encoding::decode_text(bytes).ok_or_else(not_text)?, path),
+        Format::Html => html::extract(&encoding::decode_html(bytes).ok_or_else(not_text)?, path),
+        Format::Pdf => pdf::extract(bytes, path)?,
+        Format::Docx => docx::extract(bytes, path)?,
+    };
+    if document.has_text() { Ok(document) } else { Err(ExtractError::NoText { path: path.to_owned() }) }
+}
+
+/// The bytes of the file, at most `limit_bytes` of them.
+pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, ExtractError> {
+    let failed = |source| ExtractError::Read { path: path.to_owned(), source };
+    let meta = std::fs::metadata(path).map_err(failed)?;
+    if !meta.is_file() {
+        // A pipe or a device would be waited for and read for ever.
+        return Err(failed(io::Error::other("not a regular file")));
+    }
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::with_capacity(meta.len().min(limit_bytes) as usize);
+    // The size may grow while the file is read.
+    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit_bytes {
+        return Err(ExtractError::TooLarge {
+            path: path.to_owned(),
+            bytes: meta.len().max(limit_bytes + 1),
+            limit_bytes,
+        });
+    }
+    Ok(bytes)
+}
+
+/// A document as lines, for the snapshots of the tests.
+#[cfg(test)]
+fn outline(document: &Document) -> String {
+    use super::document::BlockKind;
+    use std::fmt::Write;
+
+    let mut lines = format!("[{}]", document.title);
+    if let Some(language) = document.language_hint {
+        let _ = write!(lines, " {language}");
+    }
+    lines.push('\n');
+    for block in &document.blocks {
+        let kind = match &block.kind {
+            BlockKind::Heading { level, .. } => format!("H{level}"),
+            BlockKind::Paragraph => "P".into(),
+            BlockKind::ListItem => "LI".into(),
+            BlockKind::Term => "DT".into(),
+            BlockKind::Quote => "Q".into(),
+            BlockKind::Code => "CODE".into(),
+            BlockKind::TableRow { header: true } => "TH".into(),
+            BlockKind::TableRow { header: false } => "TR".into(),
+        };
+        let anchor = block.anchor.as_ref().map(|anchor| format!(" #{anchor}")).unwrap_or_default();
+        let _ = writeln!(lines, "{kind}{anchor} {}", block.text.replace('\n', "⏎").replace('\t', " ⇥ "));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! PDF with a text layer to blocks. The crate gives glyphs with place and size; lines are put together here, and
+//! `layout` makes paragraphs, headings and rows of them. Runs in the child process: PDF readers panic and overflow.
+
+mod layout;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use pdf_extract::{Document as Pdf, MediaBox, Object, OutputDev, OutputError, Transform, output_doc_page};
+
+use super::ExtractError;
+use crate::ingest::document::{Document, title_from_path};
+use layout::Line;
+
+/// A gap wider than this many times the size of the letters separates columns of a table.
+const COLUMN_GAP: f64 = 2.0;
+/// A gap wider than this is a space.
+const WORD_GAP: f64 = 0.12;
+/// Letters that a document needs before it counts as having a text layer.
+const LETTERS_MIN: usize = 10;
+
+pub(super) fn extract(bytes: &[u8], path: &Path) -> Result<Document, ExtractError> {
+    let damaged = |reason: String| ExtractError::Damaged { path: path.to_owned(), format: "PDF", reason };
+    let mut pdf = Pdf::load_mem(bytes).map_err(|reason| damaged(reason.to_string()))?;
+    if pdf.is_encrypted() && pdf.decrypt("").is_err() {
+        return Err(ExtractError::Encrypted { path: path.to_owned() });
+    }
+    let pages: Vec<u32> = pdf.get_pages().into_keys().collect();
+    let mut lines = Vec::new();
+    let mut failure = None;
+    for &page in &pages {
+        let mut reader = PageReader { page, lines: Vec::new(), last: None };
+        // One page that the crate cannot read does not cost the others.
+        match catch_unwind(AssertUnwindSafe(|| output_doc_page(&pdf, &mut reader, page))) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => failure = Some(reason.to_string()),
+            Err(_) => failure = Some(format!("page {page} cannot be read")),
+        }
+        lines.append(&mut reader.lines);
+    }
+    let letters: usize = lines.iter().map(|line: &Line| line.text.chars().filter(|c| c.is_alphabetic()).count()).sum();
+    if letters < LETTERS_MIN {
+        return Err(match failure {
+            Some(reason) => damaged(reason),
+            None if pages.is_empty() => damaged("it has no pages".into()),
+            None => ExtractError::Scan { path: path.to_owned() },
+        });
+    }
+    let blocks = layout::blocks(lines);
+    let title = declared_title(&pdf)
+        .or_else(|| blocks.iter().take(8).find_map(|block| block.label().map(str::to_owned)))
+        .unwrap_or_else(|| title_from_path(path));
+    Ok(Document { title, language_hint: None, blocks })
+}
+
+/// The title in the file's metadata, unless a program filled it in.
+fn declared_title(pdf: &Pdf) -> Option<String> {
+    let info = match pdf.trailer.get(b"Info").ok()? {
+        Object::Reference(id) => pdf.get_dictionary(*id).ok()?,
+        object => object.as_dict().ok()?,
+    };
+    let Object::String(bytes, _) = info.get(b"Title").ok()? else { return None };
+    let title = match bytes.strip_prefix(&[0xfe, 0xff]) {
+        Some(utf16) => {
+            let units: Vec<u16> = utf16.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+            String::from_utf16_lossy(&units)
+        }
+        None => match str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => encoding_rs::WINDOWS_1252.decode(bytes).0.into_owned(),
+        },
+    };
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lower = title.to_lowercase();
+    let by_program = ["untitled", "microsoft word", "senza titolo", "presentazione", "presentation", "document"]
+        .iter()
+        .any(|word| lower.starts_with(word));
+    let file_name = [".doc", ".docx", ".odt", ".indd", ".tex", ".dvi", ".pdf"].iter().any(|end| lower.ends_with(end));
+    (title.chars().filter(|c| c.is_alphabetic()).count() >= 3 && !by_program && !file_name).then_some(title)
+}
+
+/// Puts the glyphs of one page together to lines, in the order in which they are drawn.
+struct PageReader {
+    page: u32,
+    lines: Vec<Line>,
+    /// Where the last glyph ended, and its base line.
+    last: Option<(f64, f64)>,
+}
+
+impl OutputDev for PageReader {
+    fn begin_page(&mut self, _: u32, _: &MediaBox, _: Option<(f64, f64, f64, f64)>) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn end_page(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn output_character(
+        &mut self,
+        place: &Transform,
+        width: f64,
+        _: f64,
+        font_size: f64,
+        text: &str,
+    ) -> Result<(), OutputError> {
+        // Side of the square whose area is that of the scaled em square.
+        let size = font_size.abs() * (place.m11 * place.m22 - place.m12 * place.m21).abs().sqrt();
+        let (x, y) = (place.m31, place.m32);
+        let end = x + width * size;
+        if ![size, x, y, end].iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        let same_line = self
+            .last
+            .is_some_and(|(last_end, last_y)| (y - last_y).abs() < size.max(1.0) * 0.5 && x > last_end - size.max(1.0));
+        match self.lines.last_mut().filter(|_| same_line) {
+            Some(line) => {
+                let gap = x - self.last.map_or(x, |(last_end, _)| last_end);
+                if gap > size * COLUMN_GAP && !line.text.is_empty() {
+                    line.text.truncate(line.text.trim_end().len());
+                    line.text.push('\t');
+                } else if gap > size * WORD_GAP && !line.text.ends_with([' ', '\t']) {
+                    line.text.push(' ');
+                }
+                line.right = line.right.max(end);
+                line.measure(size, width, text);
+            }
+            None => {
+                let mut line = Line::new(self.page, x, end, y);
+                line.measure(size, width, text);
+                self.lines.push(line);
+            }
+        }
+        if let Some(line) = self.lines.last_mut() {
+            text.chars().for_each(|c| push_glyph(&mut line.text, c));
+        }
+        self.last = Some((end, y));
+        Ok(())
+    }
+
+    fn begin_word(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn end_word(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+/// Ligatures are drawn as one glyph and read as letters; other control characters are no text.
+fn push_glyph(text: &mut String, c: char) {
+    match c {
+        'ﬀ' => text.push_str("ff"),
+        'ﬁ' => text.push_str("fi"),
+        'ﬂ' => text.push_str("fl"),
+        'ﬃ' => text.push_str("ffi"),
+        'ﬄ' => text.push_str("ffl"),
+        'ﬅ' | 'ﬆ' => text.push_str("st"),
+        c if c.is_whitespace() => {
+            if !text.is_empty() && !text.ends_with([' ', '\t']) {
+                text.push(' ');
+            }
+        }
+        c if c.is_control() => {}
+        c => text.push(c),
+    }
+}

@@ -1,0 +1,13 @@
+//! Folders to passages: find the files, extract their text, cut it, hand what changed to the index.
+//! What a question is, nobody here knows.
+
+mod chunk;
+mod document;
+mod extract;
+mod manifest;
+mod run;
+mod walk;
+
+pub use extract::run_child;
+pub use manifest::{FileEntry, FileState, Manifest};
+pub use run::{IndexReport, IndexRun, IngestError, Progress, SkippedFile};

@@ -1,0 +1,282 @@
+//! The vectors of all passages in one immutable, memory-mapped file, searched exactly.
+//!
+//! Layout, little endian: a header of 64 bytes (magic, version, dims, count, CRC-32 of what follows the rows), `count`
+//! rows of `dims` f32 (unit length), `count` passage ids of 16 bytes, `count` language bytes. Exact search is right up
+//! to a few hundred thousand passages: it can be filtered, is never out of date, and cannot be half written.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use super::RetrievalError;
+use crate::domain::{Language, PassageId};
+
+const MAGIC: &[u8; 8] = b"CERVVEC1";
+const HEADER_BYTES: usize = 64;
+const ID_BYTES: usize = 16;
+
+/// The open vector file.
+pub(super) struct Vectors {
+    map: Mmap,
+    dims: usize,
+    count: usize,
+    rows_of: HashMap<PassageId, u32>,
+}
+
+/// A passage and its cosine to the query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct DenseHit {
+    pub id: PassageId,
+    pub cosine: f32,
+}
+
+impl Vectors {
+    /// Maps the file and checks its header, its length and the checksum of its tables.
+    pub(super) fn open(path: &Path) -> Result<Self, RetrievalError> {
+        let file = File::open(path).map_err(RetrievalError::file("open", path))?;
+        // SAFETY: the file is written once under another name and never changed after its rename; deleting it leaves
+        // the mapping alive.
+        let map = unsafe { Mmap::map(&file) }.map_err(RetrievalError::file("map", path))?;
+        if map.len() < HEADER_BYTES || &map[..8] != MAGIC {
+            return Err(RetrievalError::damaged(path, "not a vector file"));
+        }
+        let number = |at: usize| u32::from_le_bytes(map[at..at + 4].try_into().expect("four bytes"));
+        let (dims, count, crc) = (number(8) as usize, number(12) as usize, number(16));
+        let tables = HEADER_BYTES.saturating_add(dims.saturating_mul(4).saturating_mul(count));
+        if dims == 0 || map.len() != tables.saturating_add(count.saturating_mul(ID_BYTES + 1)) {
+            return Err(RetrievalError::damaged(path, "the vector file is cut short"));
+        }
+        if crc32(&map[tables..]) != crc {
+            return Err(RetrievalError::damaged(
+                path,
+                "the passage table of the vector file does not match its checksum",
+            ));
+        }
+        let rows_of = map[tables..tables + count * ID_BYTES]
+            .chunks_exact(ID_BYTES)
+            .enumerate()
+            .map(|(row, id)| (PassageId(id.try_into().expect("sixteen bytes")), row as u32))
+            .collect();
+        Ok(Vectors { map, dims, count, rows_of })
+    }
+
+    pub(super) fn dims(&self) -> usize {
+        self.dims
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The vector of a passage, `dims` values.
+    pub(super) fn vector(&self, id: PassageId) -> Option<&[f32]> {
+        self.rows_of.get(&id).map(|&row| self.row(row as usize))
+    }
+
+    pub(super) fn language(&self, id: PassageId) -> Option<Language> {
+        self.rows_of.get(&id).map(|&row| self.language_of_row(row as usize))
+    }
+
+    /// The `limit` passages with the highest cosine to `query` (unit length, `dims` values), best first.
+    pub(super) fn search(&self, query: &[f32], limit: usize, only: Option<Language>) -> Vec<DenseHit> {
+        let mut best = BinaryHeap::with_capacity(limit + 1);
+        for row in 0..self.count {
+            if only.is_some_and(|language| language != self.language_of_row(row)) {
+                continue;
+            }
+            best.push(Candidate { cosine: dot(query, self.row(row)), row });
+            if best.len() > limit {
+                best.pop();
+            }
+        }
+        best.into_sorted_vec().into_iter().map(|c| DenseHit { id: self.id_of_row(c.row), cosine: c.cosine }).collect()
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        let start = HEADER_BYTES + row * self.dims * 4;
+        let bytes = &self.map[start..start + self.dims * 4];
+        // SAFETY: every bit pattern is an f32; the map is page aligned and rows start at a multiple of four bytes, so
+        // there is no unaligned head or tail.
+        let (head, values, tail) = unsafe { bytes.align_to::<f32>() };
+        debug_assert!(head.is_empty() && tail.is_empty());
+        values
+    }
+
+    fn tables(&self) -> &[u8] {
+        &self.map[HEADER_BYTES + self.count * self.dims * 4..]
+    }
+
+    fn id_of_row(&self, row: usize) -> PassageId {
+        PassageId(self.tables()[row * ID_BYTES..(row + 1) * ID_BYTES].try_into().expect("sixteen bytes"))
+    }
+
+    fn language_of_row(&self, row: usize) -> Language {
+        match self.tables()[self.count * ID_BYTES + row] {
+            0 => Language::Italian,
+            _ => Language::English,
+        }
+    }
+}
+
+/// Ordered so that the worst candidate is on top of the heap; ties go to the earlier row.
+struct Candidate {
+    cosine: f32,
+    row: usize,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.cosine.total_cmp(&self.cosine).then(self.row.cmp(&other.row))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Candidate {}
+
+/// Inner product; eight sums side by side so that the compiler uses vector registers.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a_chunks.zip(b_chunks) {
+        for lane in 0..8 {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + tail
+}
+
+/// Writes a vector file row by row; nothing of it is kept in memory but the passage table.
+pub(super) struct VectorsWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    dims: usize,
+    ids: Vec<u8>,
+    languages: Vec<u8>,
+}
+
+impl VectorsWriter {
+    pub(super) fn create(path: &Path, dims: usize) -> Result<Self, RetrievalError> {
+        let file = File::create(path).map_err(RetrievalError::file("create", path))?;
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        file.write_all(&[0; HEADER_BYTES]).map_err(RetrievalError::file("write", path))?;
+        Ok(VectorsWriter { path: path.to_owned(), file, dims, ids: Vec::new(), languages: Vec::new() })
+    }
+
+    /// `vector`: `dims` values, unit length.
+    pub(super) fn push(&mut self, id: PassageId, language: Language, vector: &[f32]) -> Result<(), RetrievalError> {
+        if vector.len() != self.dims {
+            return Err(RetrievalError::Embedding(format!(
+                "the model gave a vector of {} values where {} were expected",
+                vector.len(),
+                self.dims
+            )));
+        }
+        for value in vector {
+            self.file.write_all(&value.to_le_bytes()).map_err(RetrievalError::file("write", &self.path))?;
+        }
+        self.ids.extend_from_slice(&id.0);
+        self.languages.push(match language {
+            Language::Italian => 0,
+            Language::English => 1,
+        });
+        Ok(())
+    }
+
+    /// Writes the tables and the header and brings everything to disk. Returns the number of rows.
+    pub(super) fn finish(mut self) -> Result<usize, RetrievalError> {
+        let count = self.languages.len();
+        self.ids.extend_from_slice(&self.languages);
+        let mut header = [0u8; HEADER_BYTES];
+        header[..8].copy_from_slice(MAGIC);
+        header[8..12].copy_from_slice(&(self.dims as u32).to_le_bytes());
+        header[12..16].copy_from_slice(&(count as u32).to_le_bytes());
+        header[16..20].copy_from_slice(&crc32(&self.ids).to_le_bytes());
+        let mut write = || {
+            self.file.write_all(&self.ids)?;
+            self.file.seek(SeekFrom::Start(0))?;
+            self.file.write_all(&header)?;
+            self.file.flush()?;
+            self.file.get_ref().sync_all()
+        };
+        write().map_err(RetrievalError::file("write", &self.path))?;
+        Ok(count)
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> PassageId {
+        PassageId([n; 16])
+    }
+
+    fn file_of(rows: &[(PassageId, Language, [f32; 3])]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vectors.bin");
+        let mut writer = VectorsWriter::create(&path, 3).unwrap();
+        for (id, language, vector) in rows {
+            writer.push(*id, *language, vector).unwrap();
+        }
+        assert_eq!(writer.finish().unwrap(), rows.len());
+        (folder, path)
+    }
+
+    #[test]
+    fn the_nearest_come_first_and_the_language_filter_holds() {
+        let (_folder, path) = file_of(&[
+            (id(1), Language::Italian, [1.0, 0.0, 0.0]),
+            (id(2), Language::English, [0.0, 1.0, 0.0]),
+            (id(3), Language::English, [0.6, 0.8, 0.0]),
+        ]);
+        let vectors = Vectors::open(&path).unwrap();
+        let found = |limit, only| -> Vec<_> {
+            vectors.search(&[0.8, 0.6, 0.0], limit, only).into_iter().map(|hit| hit.id).collect()
+        };
+        assert_eq!(found(2, None), [id(3), id(1)]);
+        assert_eq!(found(9, Some(Language::English)), [id(3), id(2)]);
+        assert_eq!(vectors.vector(id(2)), Some(&[0.0, 1.0, 0.0][..]));
+        assert_eq!(vectors.language(id(1)), Some(Language::Italian));
+        assert_eq!(vectors.vector(id(9)), None);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_short_or_changed_is_refused() {
+        let (_folder, path) = file_of(&[(id(1), Language::Italian, [1.0, 0.0, 0.0])]);
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(Vectors::open(&path).is_err(), "{length} bytes were accepted");
+        }
+        let mut changed = whole.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, changed).unwrap();
+        assert!(Vectors::open(&path).is_err());
+    }
+
+    #[test]
+    fn a_vector_of_another_length_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = VectorsWriter::create(&folder.path().join("vectors.bin"), 3).unwrap();
+        assert!(writer.push(id(1), Language::Italian, &[1.0]).is_err());
+    }
+}

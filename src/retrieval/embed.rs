@@ -1,0 +1,213 @@
+//! Embeddings by fastembed on a thread of their own, so that a query never waits behind a generation. Queries overtake
+//! passages: the index run hands over small batches and a query waits for one of them at most.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread::JoinHandle;
+
+use fastembed::{InitOptionsUserDefined, Pooling, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
+use ort::environment::Environment;
+use tokenizers::Tokenizer;
+
+use super::RetrievalError;
+
+/// Requests that may wait for the thread.
+const QUEUE_MAX: usize = 64;
+/// Passages that are embedded in one go: about a third of a second of work on two cores.
+const BATCH: usize = 8;
+/// Tokens that the model reads of a text.
+const TOKENS_MAX: usize = 512;
+
+/// The prefixes that the e5 models were trained with (Wang et al., "Multilingual E5 Text Embeddings", 2024, section 3).
+const QUERY_PREFIX: &str = "query: ";
+const PASSAGE_PREFIX: &str = "passage: ";
+
+#[derive(Clone, Debug)]
+pub struct EmbedderOptions {
+    /// Folder with `model.onnx`, `tokenizer.json`, `config.json`, `special_tokens_map.json` and
+    /// `tokenizer_config.json`.
+    pub model: PathBuf,
+    /// The ONNX Runtime library.
+    pub runtime: PathBuf,
+    /// `None`: as many as the machine has cores.
+    pub threads: Option<usize>,
+}
+
+/// Which model made a vector; vectors of different models cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct EmbeddingModel {
+    pub name: String,
+    /// Hash of the weights and the tokenizer.
+    pub hash: String,
+    pub dims: usize,
+}
+
+/// The handle of the `embed` thread. Dropping the last one stops and joins it.
+pub struct Embedder {
+    model: EmbeddingModel,
+    tokenizer: Arc<Tokenizer>,
+    wake: Option<mpsc::SyncSender<()>>,
+    queues: Arc<Queues>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Job {
+    texts: Vec<String>,
+    reply: mpsc::SyncSender<Result<Vec<Vec<f32>>, RetrievalError>>,
+}
+
+/// Two lanes; the thread takes from the first as long as it holds anything.
+#[derive(Default)]
+struct Queues {
+    queries: Mutex<std::collections::VecDeque<Job>>,
+    passages: Mutex<std::collections::VecDeque<Job>>,
+}
+
+impl Embedder {
+    /// Loads the library and the model (seconds) and starts the thread.
+    ///
+    /// # Errors
+    /// A missing or unfit library, and a model folder that is not complete, each with what to do about it.
+    pub fn start(options: &EmbedderOptions) -> Result<Self, RetrievalError> {
+        let environment = load_runtime(&options.runtime)?;
+        let (model, tokenizer, mut session) = load_model(options, environment)?;
+        let queues = Arc::new(Queues::default());
+        let (wake, woken) = mpsc::sync_channel::<()>(2 * QUEUE_MAX);
+        let thread = std::thread::Builder::new()
+            .name("embed".to_owned())
+            .spawn({
+                let queues = Arc::clone(&queues);
+                move || {
+                    while woken.recv().is_ok() {
+                        if let Some(job) = queues.next() {
+                            let vectors = embed(&mut session, &job.texts);
+                            // The asker may have gone away; then nobody misses the vectors.
+                            let _ = job.reply.send(vectors);
+                        }
+                    }
+                }
+            })
+            .map_err(RetrievalError::file("start the embedding thread for", &options.model))?;
+        let tokenizer = Arc::new(tokenizer);
+        Ok(Embedder { model, tokenizer, wake: Some(wake), queues, thread: Some(thread) })
+    }
+
+    pub fn model(&self) -> &EmbeddingModel {
+        &self.model
+    }
+
+    /// The vector of a question: `dims` values, unit length.
+    ///
+    /// # Errors
+    /// `Busy` when too many queries wait, `Stopped` when the thread is gone, `Embedding` from the model.
+    pub fn query(&self, text: &str) -> Result<Vec<f32>, RetrievalError> {
+        let texts = vec![format!("{QUERY_PREFIX}{text}")];
+        self.run(&self.queues.queries, texts)?.pop().ok_or_else(|| RetrievalError::Embedding("no vector".to_owned()))
+    }
+
+    /// The vectors of passages, in their order: `dims` values each, unit length.
+    ///
+    /// # Errors
+    /// As [`Embedder::query`].
+    pub fn passages(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, RetrievalError> {
+        // Texts of like length go together: a batch is padded to its longest.
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&i| texts[i].len());
+        let mut vectors = vec![Vec::new(); texts.len()];
+        for batch in order.chunks(BATCH) {
+            let prefixed = batch.iter().map(|&i| format!("{PASSAGE_PREFIX}{}", texts[i])).collect();
+            for (&i, vector) in batch.iter().zip(self.run(&self.queues.passages, prefixed)?) {
+                vectors[i] = vector;
+            }
+        }
+        Ok(vectors)
+    }
+
+    /// Tokens of a text as the model counts them, without its begin and end marks.
+    pub fn count_tokens(&self, text: &str) -> usize {
+        self.tokenizer.encode_fast(text, false).map_or(0, |encoding| encoding.len())
+    }
+
+    fn run(
+        &self,
+        lane: &Mutex<std::collections::VecDeque<Job>>,
+        texts: Vec<String>,
+    ) -> Result<Vec<Vec<f32>>, RetrievalError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        {
+            let mut lane = lane.lock().map_err(|_| RetrievalError::Stopped)?;
+            if lane.len() >= QUEUE_MAX {
+                return Err(RetrievalError::Busy);
+            }
+            lane.push_back(Job { texts, reply });
+        }
+        self.wake.as_ref().ok_or(RetrievalError::Stopped)?.send(()).map_err(|_| RetrievalError::Stopped)?;
+        answer.recv().map_err(|_| RetrievalError::Stopped)?
+    }
+}
+
+impl Drop for Embedder {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Queues {
+    fn next(&self) -> Option<Job> {
+        let first = |lane: &Mutex<std::collections::VecDeque<Job>>| lane.lock().ok()?.pop_front();
+        first(&self.queries).or_else(|| first(&self.passages))
+    }
+}
+
+fn embed(session: &mut TextEmbedding, texts: &[String]) -> Result<Vec<Vec<f32>>, RetrievalError> {
+    let failed = |reason: String| RetrievalError::Embedding(reason);
+    // A panic inside the runtime costs this batch, not the thread.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.embed(texts, Some(BATCH))))
+        .map_err(|_| failed("the embedding model panicked".to_owned()))?
+        .map_err(|e| failed(e.to_string()))
+}
+
+/// ONNX Runtime is loaded once for the whole process.
+fn load_runtime(path: &Path) -> Result<Environment, RetrievalError> {
+    static LOADED: OnceLock<Result<Environment, String>> = OnceLock::new();
+    let load = || {
+        let builder = ort::init_from(path).map_err(|e| e.to_string())?;
+        builder.build().map_err(|e| e.to_string())
+    };
+    LOADED.get_or_init(load).clone().map_err(|reason| RetrievalError::Runtime { path: path.to_owned(), reason })
+}
+
+fn load_model(
+    options: &EmbedderOptions,
+    environment: Environment,
+) -> Result<(EmbeddingModel, Tokenizer, TextEmbedding), RetrievalError> {
+    let unfit = |reason: String| RetrievalError::Model { path: options.model.clone(), reason };
+    let read = |name: &str| {
+        let path = options.model.join(name);
+        std::fs::read(&path).map_err(|e| unfit(format!("cannot read {name}: {e}")))
+    };
+    let weights = read("model.onnx")?;
+    let tokenizer_file = read("tokenizer.json")?;
+    let hash = blake3::Hasher::new().update(&weights).update(&tokenizer_file).finalize().to_hex().to_string();
+    let mut tokenizer = Tokenizer::from_bytes(&tokenizer_file).map_err(|e| unfit(e.to_string()))?;
+    tokenizer.with_truncation(None).map_err(|e| unfit(e.to_string()))?.with_padding(None);
+    let files = TokenizerFiles {
+        tokenizer_file,
+        config_file: read("config.json")?,
+        special_tokens_map_file: read("special_tokens_map.json")?,
+        tokenizer_config_file: read("tokenizer_config.json")?,
+    };
+    let model = UserDefinedEmbeddingModel::new(weights, files).with_pooling(Pooling::Mean);
+    let mut init = InitOptionsUserDefined::new().with_environment(environment).with_max_length(TOKENS_MAX);
+    if let Some(threads) = options.threads {
+        init = init.with_intra_threads(threads);
+    }
+    let mut session = TextEmbedding::try_new_from_user_defined(model, init).map_err(|e| unfit(e.to_string()))?;
+    // The first run allocates the arenas and tells the width.
+    let dims = embed(&mut session, &[QUERY_PREFIX.to_owned()])?.first().map_or(0, Vec::len);
+    let name = options.model.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    Ok((EmbeddingModel { name, hash, dims }, tokenizer, session))
+}

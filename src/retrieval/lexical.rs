@@ -1,0 +1,245 @@
+//! The full-text side: tantivy, with a field for each language and one for codes that must match to the letter.
+
+use std::path::Path;
+
+use tantivy::collector::TopDocs;
+use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery};
+use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
+
+use super::generation::IndexedPassage;
+use super::{RetrievalError, analysis};
+use crate::domain::{Language, Passage, PassageId};
+
+/// Memory that the writer may fill before it writes a segment; tantivy's lower limit is 15 MB.
+const WRITER_BYTES: usize = 64 << 20;
+
+/// Weights of the fields, in parts of a passage's body.
+const TITLE_WEIGHT: f32 = 1.6;
+const HEADING_WEIGHT: f32 = 1.3;
+const CODE_WEIGHT: f32 = 1.5;
+
+/// A passage and its BM25 score.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct LexicalHit {
+    pub id: PassageId,
+    pub score: f32,
+}
+
+struct LanguageFields {
+    language: Language,
+    title: Field,
+    heading: Field,
+    body: Field,
+}
+
+struct Fields {
+    id: Field,
+    path: Field,
+    language: Field,
+    /// The passage itself as JSON, stored and not indexed.
+    passage: Field,
+    codes: Field,
+    prose: [LanguageFields; 2],
+}
+
+fn schema() -> (Schema, Fields) {
+    let mut builder = Schema::builder();
+    let text = |analyzer: &str| {
+        TextOptions::default().set_indexing_options(
+            TextFieldIndexing::default().set_tokenizer(analyzer).set_index_option(IndexRecordOption::WithFreqs),
+        )
+    };
+    let id = builder.add_text_field("id", STRING | STORED);
+    let path = builder.add_text_field("path", STRING);
+    let language = builder.add_text_field("language", STRING);
+    let passage = builder.add_text_field("passage", STORED);
+    let codes = builder.add_text_field("codes", text("codes"));
+    let prose = Language::ALL.map(|language| LanguageFields {
+        language,
+        title: builder.add_text_field(&format!("title_{language}"), text(language.code())),
+        heading: builder.add_text_field(&format!("heading_{language}"), text(language.code())),
+        body: builder.add_text_field(&format!("body_{language}"), text(language.code())),
+    });
+    (builder.build(), Fields { id, path, language, passage, codes, prose })
+}
+
+fn register_analyzers(index: &Index) {
+    for language in Language::ALL {
+        index.tokenizers().register(language.code(), analysis::prose(language));
+    }
+    index.tokenizers().register("codes", analysis::exact());
+}
+
+/// The open index of one generation; it never changes.
+pub(super) struct Lexical {
+    reader: IndexReader,
+    fields: Fields,
+}
+
+impl Lexical {
+    pub(super) fn open(folder: &Path) -> Result<Self, RetrievalError> {
+        let index = Index::open_in_dir(folder)?;
+        let (schema, fields) = schema();
+        if index.schema() != schema {
+            return Err(RetrievalError::damaged(folder, "its fields are those of another version"));
+        }
+        register_analyzers(&index);
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        Ok(Lexical { reader, fields })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.reader.searcher().num_docs() as usize
+    }
+
+    /// The `limit` passages with the highest BM25 score, best first. The text is analysed, never parsed: it has no
+    /// query syntax.
+    pub(super) fn search(
+        &self,
+        text: &str,
+        limit: usize,
+        only: Option<Language>,
+    ) -> Result<Vec<LexicalHit>, RetrievalError> {
+        let mut clauses = self.clauses(text, only);
+        if clauses.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(language) = only {
+            let filter =
+                TermQuery::new(Term::from_field_text(self.fields.language, language.code()), IndexRecordOption::Basic);
+            let any = BooleanQuery::new(clauses);
+            clauses = vec![
+                (Occur::Must, Box::new(ConstScoreQuery::new(Box::new(filter), 0.0)) as Box<dyn Query>),
+                (Occur::Must, Box::new(any)),
+            ];
+        }
+        let searcher = self.reader.searcher();
+        let top = searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(limit).order_by_score())?;
+        top.into_iter()
+            .map(|(score, address)| {
+                let document: TantivyDocument = searcher.doc(address)?;
+                let id = document.get_first(self.fields.id).and_then(|value| value.as_str()).unwrap_or_default();
+                let id = id.parse().map_err(|e| RetrievalError::damaged("the full-text index", e))?;
+                Ok(LexicalHit { id, score })
+            })
+            .collect()
+    }
+
+    fn clauses(&self, text: &str, only: Option<Language>) -> Vec<(Occur, Box<dyn Query>)> {
+        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        let mut add = |field: Field, term: &str, weight: f32| {
+            let query = TermQuery::new(Term::from_field_text(field, term), IndexRecordOption::WithFreqs);
+            clauses.push((Occur::Should, Box::new(BoostQuery::new(Box::new(query), weight))));
+        };
+        for fields in &self.fields.prose {
+            if only.is_some_and(|language| language != fields.language) {
+                continue;
+            }
+            for term in analysis::terms(text, fields.language) {
+                add(fields.body, &term, 1.0);
+                add(fields.title, &term, TITLE_WEIGHT);
+                add(fields.heading, &term, HEADING_WEIGHT);
+            }
+        }
+        for code in analysis::codes(text) {
+            add(self.fields.codes, &code, CODE_WEIGHT);
+        }
+        clauses
+    }
+
+    /// `None`: the passage is not in this generation.
+    pub(super) fn passage(&self, id: PassageId) -> Result<Option<IndexedPassage>, RetrievalError> {
+        let term = Term::from_field_text(self.fields.id, &id.to_string());
+        Ok(self.stored(term, 1)?.pop())
+    }
+
+    /// All passages of a document in their order.
+    pub(super) fn document(&self, path: &str) -> Result<Vec<Passage>, RetrievalError> {
+        let term = Term::from_field_text(self.fields.path, path);
+        let limit = self.count().max(1);
+        let mut passages: Vec<Passage> = self.stored(term, limit)?.into_iter().map(|stored| stored.passage).collect();
+        passages.sort_by_key(|passage| passage.ordinal);
+        Ok(passages)
+    }
+
+    /// How many passages of the generation hold a term of this language in their body.
+    pub(super) fn passages_with(&self, term: &str, language: Language) -> Result<usize, RetrievalError> {
+        let field = self.fields.prose.iter().find(|f| f.language == language).map(|f| f.body);
+        let Some(field) = field else { return Ok(0) };
+        Ok(self.reader.searcher().doc_freq(&Term::from_field_text(field, term))? as usize)
+    }
+
+    fn stored(&self, term: Term, limit: usize) -> Result<Vec<IndexedPassage>, RetrievalError> {
+        let searcher = self.reader.searcher();
+        let query = TermQuery::new(term, IndexRecordOption::Basic);
+        let found = searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
+        found
+            .into_iter()
+            .map(|(_, address)| {
+                let document: TantivyDocument = searcher.doc(address)?;
+                let json = document.get_first(self.fields.passage).and_then(|value| value.as_str()).unwrap_or_default();
+                serde_json::from_str(json).map_err(|e| RetrievalError::damaged("the full-text index", e))
+            })
+            .collect()
+    }
+}
+
+/// The writer of the generation that is being built.
+pub(super) struct LexicalWriter {
+    writer: IndexWriter,
+    fields: Fields,
+}
+
+impl LexicalWriter {
+    /// Opens the index in `folder`, or makes an empty one.
+    pub(super) fn open(folder: &Path) -> Result<Self, RetrievalError> {
+        let (schema, fields) = schema();
+        let directory = tantivy::directory::MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?;
+        let index = Index::open_or_create(directory, schema)?;
+        register_analyzers(&index);
+        let writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        Ok(LexicalWriter { writer, fields })
+    }
+
+    pub(super) fn add(&self, indexed: &IndexedPassage) -> Result<(), RetrievalError> {
+        let passage = &indexed.passage;
+        let prose = self.fields.prose.iter().find(|f| f.language == passage.language);
+        let mut document = TantivyDocument::default();
+        document.add_text(self.fields.id, passage.id.to_string());
+        document.add_text(self.fields.path, &passage.path);
+        document.add_text(self.fields.language, passage.language.code());
+        let json = serde_json::to_string(indexed).map_err(|e| RetrievalError::damaged("a passage", e))?;
+        document.add_text(self.fields.passage, json);
+        document.add_text(self.fields.codes, &passage.text);
+        if let Some(fields) = prose {
+            document.add_text(fields.title, &passage.title);
+            document.add_text(fields.heading, passage.heading());
+            document.add_text(fields.body, &passage.text);
+            if let Some(context) = &indexed.context {
+                document.add_text(fields.body, context);
+            }
+        }
+        self.writer.add_document(document)?;
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, id: PassageId) {
+        self.writer.delete_term(Term::from_field_text(self.fields.id, &id.to_string()));
+    }
+
+    /// Commits and waits for the merges, so that the folder does not change any more.
+    pub(super) fn finish(mut self) -> Result<(), RetrievalError> {
+        self.writer.commit()?;
+        // Merging drops deleted passages from the files: what was removed from the folders leaves the disk too.
+        let segments = self.writer.index().searchable_segment_ids()?;
+        let reader: IndexReader = self.writer.index().reader()?;
+        let deleted = reader.searcher().segment_readers().iter().any(|segment| segment.num_deleted_docs() > 0);
+        if deleted || segments.len() > 4 {
+            self.writer.merge(&segments).wait()?;
+        }
+        self.writer.garbage_collect_files().wait()?;
+        self.writer.wait_merging_threads()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! From passages to ranked hits: a lexical side (tantivy) and a dense side (embeddings), searched at the same time and
+//! fused. Knows nothing of folders, prompts or answers.
+
+mod analysis;
+mod dense;
+mod embed;
+mod error;
+mod fusion;
+mod generation;
+mod lexical;
+mod search;
+
+pub use analysis::{codes, terms};
+pub use embed::{Embedder, EmbedderOptions, EmbeddingModel};
+pub use error::RetrievalError;
+pub use generation::{Builder, Generation, GenerationSummary, IndexStore, IndexedPassage};
+pub use search::{Hit, Hits, SearchQuery, SearchTimings, Searcher};

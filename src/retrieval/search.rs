@@ -1,0 +1,199 @@
+//! A query on both sides at the same time, fused, near-duplicates folded.
+
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, dense, fusion, terms};
+use crate::domain::{Language, Passage, PassageId};
+
+/// Candidates taken from each side.
+const CANDIDATES: usize = 100;
+/// Candidates looked at for every hit that is asked for; the rest of them may be folded away.
+const LOOK_AHEAD: usize = 4;
+/// Share of common terms from which on two passages in one language say the same.
+const DUPLICATE_OVERLAP: f32 = 0.9;
+/// Passages of one document among the hits before the others get their turn.
+const PER_DOCUMENT: usize = 2;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchQuery {
+    pub text: String,
+    /// How many hits.
+    pub top: usize,
+    /// Only documents in this language.
+    pub document_language: Option<Language>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    pub passage: Passage,
+    /// See [`IndexedPassage::context`].
+    pub context: Option<String>,
+    /// Fused score, between 0 and 1.
+    pub score: f32,
+    /// Cosine between the query and the passage.
+    pub cosine: f32,
+    /// BM25 score; `None`: no term of the query stands in the passage.
+    pub lexical: Option<f32>,
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct SearchTimings {
+    pub embed: f64,
+    pub dense: f64,
+    pub lexical: f64,
+    pub total: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hits {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    pub timings: SearchTimings,
+}
+
+/// Searches the live generation, and the next one as soon as [`Searcher::reload`] has seen it.
+pub struct Searcher {
+    store: IndexStore,
+    embedder: Arc<Embedder>,
+    live: RwLock<Arc<Generation>>,
+}
+
+impl Searcher {
+    /// # Errors
+    /// `NoIndex`, `Damaged`, or `OtherModel` when the vectors were made by another model than the embedder's.
+    pub fn open(store: IndexStore, embedder: Arc<Embedder>) -> Result<Self, RetrievalError> {
+        let live = open_for(&store, &embedder)?;
+        Ok(Searcher { store, embedder, live: RwLock::new(Arc::new(live)) })
+    }
+
+    /// Opens the current generation if it is another one than the live one. Returns whether it was.
+    pub fn reload(&self) -> Result<bool, RetrievalError> {
+        if self.store.current_name()? == self.generation().name() {
+            return Ok(false);
+        }
+        let next = Arc::new(open_for(&self.store, &self.embedder)?);
+        *self.live.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = next;
+        Ok(true)
+    }
+
+    pub fn embedder(&self) -> &Arc<Embedder> {
+        &self.embedder
+    }
+
+    pub fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.live.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    /// # Errors
+    /// `Busy` or `Stopped` from the embedder, errors of the index.
+    pub fn search(&self, query: &SearchQuery) -> Result<Hits, RetrievalError> {
+        let start = Instant::now();
+        let generation = self.generation();
+        let mut timings = SearchTimings::default();
+        let (lexical, dense) = std::thread::scope(|scope| {
+            let lexical = scope.spawn(|| {
+                let start = Instant::now();
+                let hits = generation.lexical.search(&query.text, CANDIDATES, query.document_language);
+                (hits, milliseconds(start))
+            });
+            let dense = self.dense(&generation, query, &mut timings);
+            (lexical.join(), dense)
+        });
+        let (vector, dense) = dense?;
+        let (lexical, lexical_ms) =
+            lexical.map_err(|_| RetrievalError::damaged("the full-text index", "the search panicked"))?;
+        let lexical = lexical?;
+        timings.lexical = lexical_ms;
+
+        let lexical_ids: Vec<PassageId> = lexical.iter().map(|hit| hit.id).collect();
+        let dense_ids: Vec<PassageId> = dense.iter().map(|hit| hit.id).collect();
+        let mut candidates = Vec::new();
+        for fused in fusion::fuse(&lexical_ids, &dense_ids).into_iter().take(query.top.saturating_mul(LOOK_AHEAD)) {
+            let Some(IndexedPassage { passage, context }) = generation.passage(fused.id)? else { continue };
+            let cosine = generation.vectors.vector(fused.id).map_or(0.0, |row| dense::dot(&vector, row));
+            let lexical = fused.lexical_rank.map(|rank| lexical[rank].score);
+            candidates.push(Hit { passage, context, score: fused.score, cosine, lexical });
+        }
+        let hits = spread(fold(candidates), query.top);
+        timings.total = milliseconds(start);
+        Ok(Hits { hits, timings })
+    }
+
+    fn dense(
+        &self,
+        generation: &Generation,
+        query: &SearchQuery,
+        timings: &mut SearchTimings,
+    ) -> Result<(Vec<f32>, Vec<dense::DenseHit>), RetrievalError> {
+        let start = Instant::now();
+        let vector = self.embedder.query(&query.text)?;
+        timings.embed = milliseconds(start);
+        let start = Instant::now();
+        let hits = generation.vectors.search(&vector, CANDIDATES, query.document_language);
+        timings.dense = milliseconds(start);
+        Ok((vector, hits))
+    }
+
+    /// Share of the live passages in this language that hold the term, between 0 and 1.
+    pub fn term_frequency(&self, term: &str, language: Language) -> Result<f32, RetrievalError> {
+        let generation = self.generation();
+        let passages = generation.summary().passages.max(1);
+        Ok(generation.lexical.passages_with(term, language)? as f32 / passages as f32)
+    }
+}
+
+fn open_for(store: &IndexStore, embedder: &Embedder) -> Result<Generation, RetrievalError> {
+    let generation = store.open_current()?;
+    if generation.summary().model.hash != embedder.model().hash {
+        return Err(RetrievalError::OtherModel { model: embedder.model().name.clone() });
+    }
+    Ok(generation)
+}
+
+/// Drops every hit that says the same as a better one in the same language.
+fn fold(candidates: Vec<Hit>) -> Vec<Hit> {
+    let mut kept: Vec<(Hit, Vec<String>)> = Vec::with_capacity(candidates.len());
+    for hit in candidates {
+        let mut words = terms(&hit.passage.text, hit.passage.language);
+        words.sort_unstable();
+        let duplicate = kept.iter().any(|(other, other_words)| {
+            other.passage.language == hit.passage.language && overlap(&words, other_words) >= DUPLICATE_OVERLAP
+        });
+        if !duplicate {
+            kept.push((hit, words));
+        }
+    }
+    kept.into_iter().map(|(hit, _)| hit).collect()
+}
+
+/// Jaccard index of two sorted lists of distinct terms.
+fn overlap(a: &[String], b: &[String]) -> f32 {
+    let common = a.iter().filter(|term| b.binary_search(term).is_ok()).count();
+    let union = a.len() + b.len() - common;
+    if union == 0 { 1.0 } else { common as f32 / union as f32 }
+}
+
+/// The first `top` hits, with at most [`PER_DOCUMENT`] of a document as long as others are left.
+fn spread(hits: Vec<Hit>, top: usize) -> Vec<Hit> {
+    let mut first: Vec<Hit> = Vec::with_capacity(top);
+    let mut later = Vec::new();
+    for hit in hits {
+        let of_document = first.iter().filter(|other| other.passage.path == hit.passage.path).count();
+        if of_document < PER_DOCUMENT {
+            first.push(hit);
+        } else {
+            later.push(hit);
+        }
+    }
+    first.extend(later);
+    first.truncate(top);
+    first
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}

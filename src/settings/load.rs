@@ -1,0 +1,260 @@
+//! From file, environment and flags to [`Settings`]; every refusal names its source, its key and the reason.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use thiserror::Error;
+
+use super::Settings;
+
+const PREFIX: &str = "CERVELLA";
+const SEPARATOR: &str = "__";
+/// Settings that are lists, separated by commas in the environment.
+const LISTS: &[&str] = &["knowledge.folders"];
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config FILE`
+    pub file: Option<PathBuf>,
+    /// `--data DIR`
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    #[error("cannot read the settings file {path}: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{origin}: {reason}")]
+    Syntax { origin: String, reason: String },
+    #[error("{origin}: unknown setting `{key}`{}", hint(.nearest))]
+    Unknown { origin: String, key: String, nearest: Option<String> },
+    #[error("{origin}: `{key}`: {reason}")]
+    Value { origin: String, key: String, reason: String },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
+}
+
+/// Reads and checks the settings.
+///
+/// # Errors
+/// A file that cannot be read or is not TOML, an unknown key, a value of the wrong type or outside of its limits.
+pub fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
+    load_from(overrides, environment())
+}
+
+fn environment() -> Environment {
+    let mut environment = Environment::with_prefix(PREFIX)
+        .prefix_separator(SEPARATOR)
+        .separator(SEPARATOR)
+        .list_separator(",")
+        .try_parsing(true);
+    for key in LISTS {
+        environment = environment.with_list_parse_key(key);
+    }
+    environment
+}
+
+fn load_from(overrides: &Overrides, environment: Environment) -> Result<Settings, SettingsError> {
+    let known = known_keys();
+    let mut builder = Config::builder();
+    if let Some(path) = &overrides.file {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
+        let origin = path.display().to_string();
+        let file = File::from_str(&text, FileFormat::Toml);
+        refuse_unknown(&file.collect().map_err(|e| told(e, &origin))?, &origin, &known)?;
+        builder = builder.add_source(file);
+    }
+    let origin = "environment".to_owned();
+    refuse_unknown(&environment.collect().map_err(|e| told(e, &origin))?, &origin, &known)?;
+    builder = builder.add_source(environment);
+    if let Some(data) = &overrides.data {
+        builder = builder
+            .set_override("data.folder", data.to_string_lossy().into_owned())
+            .map_err(|e| told(e, "command line"))?;
+    }
+    let origin = overrides.file.as_ref().map_or_else(|| "settings".to_owned(), |path| path.display().to_string());
+    let config = builder.build().map_err(|e| told(e, &origin))?;
+    let mut settings: Settings = config.try_deserialize().map_err(|e| told(e, &origin))?;
+    if let Some(path) = &overrides.file {
+        settings.resolve_against(path.parent().unwrap_or(Path::new("")));
+    }
+    match settings.nonsense() {
+        Some((key, reason)) => Err(SettingsError::Value { origin, key: key.to_owned(), reason }),
+        None => Ok(settings),
+    }
+}
+
+impl Settings {
+    /// Relative folders of a settings file are relative to that file, unless they exist from where we stand.
+    fn resolve_against(&mut self, base: &Path) {
+        let resolve = |path: &mut PathBuf| {
+            if path.is_relative() && !path.as_os_str().is_empty() && !path.exists() {
+                *path = base.join(&*path);
+            }
+        };
+        self.knowledge.folders.iter_mut().for_each(resolve);
+    }
+}
+
+/// Every key of the settings, such as `web.listen`, and every section.
+fn known_keys() -> BTreeSet<String> {
+    let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
+    let mut keys = BTreeSet::new();
+    for (section, values) in defaults.as_object().into_iter().flatten() {
+        keys.insert(section.clone());
+        for key in values.as_object().into_iter().flatten().map(|(key, _)| key) {
+            keys.insert(format!("{section}.{key}"));
+        }
+    }
+    keys
+}
+
+fn refuse_unknown(values: &Map<String, Value>, origin: &str, known: &BTreeSet<String>) -> Result<(), SettingsError> {
+    let mut keys = Vec::new();
+    for (key, value) in values {
+        flatten(key, value, &mut keys);
+    }
+    keys.sort();
+    match keys.into_iter().find(|key| !known.contains(key)) {
+        None => Ok(()),
+        Some(key) => {
+            let nearest = nearest(&key, known);
+            Err(SettingsError::Unknown { origin: origin.to_owned(), key, nearest })
+        }
+    }
+}
+
+fn flatten(key: &str, value: &Value, keys: &mut Vec<String>) {
+    match &value.kind {
+        ValueKind::Table(table) if !table.is_empty() => {
+            table.iter().for_each(|(inner, value)| flatten(&format!("{key}.{inner}"), value, keys));
+        }
+        _ => keys.push(key.to_owned()),
+    }
+}
+
+/// The known key that shares its last part, or most letters, with a mistyped one.
+fn nearest(key: &str, known: &BTreeSet<String>) -> Option<String> {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let closeness = |candidate: &str| {
+        let (a, b) = (last(key), last(candidate));
+        let common = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
+        if a == b { usize::MAX } else { common }
+    };
+    known
+        .iter()
+        .filter(|candidate| candidate.contains('.'))
+        .map(|candidate| (closeness(candidate), candidate))
+        .max_by_key(|(closeness, _)| *closeness)
+        .filter(|(closeness, _)| *closeness >= 3)
+        .map(|(_, candidate)| candidate.clone())
+}
+
+fn told(error: ConfigError, origin: &str) -> SettingsError {
+    match error {
+        ConfigError::FileParse { cause, .. } => {
+            SettingsError::Syntax { origin: origin.to_owned(), reason: cause.to_string().trim().to_owned() }
+        }
+        ConfigError::At { error, origin: at, key } => {
+            let origin = at.unwrap_or_else(|| origin.to_owned());
+            match (*error, key) {
+                (inner @ ConfigError::Type { .. }, key) => typed(inner, &origin, key),
+                (inner, Some(key)) => SettingsError::Value { origin, key, reason: inner.to_string() },
+                (inner, None) => SettingsError::Syntax { origin, reason: inner.to_string() },
+            }
+        }
+        inner @ ConfigError::Type { .. } => typed(inner, origin, None),
+        other => SettingsError::Syntax { origin: origin.to_owned(), reason: other.to_string() },
+    }
+}
+
+fn typed(error: ConfigError, fallback: &str, outer: Option<String>) -> SettingsError {
+    let ConfigError::Type { origin, unexpected, expected, key } = error else {
+        return SettingsError::Syntax { origin: fallback.to_owned(), reason: error.to_string() };
+    };
+    SettingsError::Value {
+        origin: origin.unwrap_or_else(|| fallback.to_owned()),
+        key: key.or(outer).unwrap_or_default(),
+        reason: format!("{unexpected} is not {expected}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(text: &str) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cervella.toml");
+        std::fs::write(&path, text).unwrap();
+        let overrides = Overrides { file: Some(path), data: None };
+        load_from(&overrides, environment().source(Some(Map::new())))
+    }
+
+    fn from_environment(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let variables = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        load_from(&Overrides::default(), environment().source(Some(variables)))
+    }
+
+    #[track_caller]
+    fn refused(result: Result<Settings, SettingsError>, parts: &[&str]) {
+        let message = result.expect_err("the settings were accepted").to_string();
+        for part in parts {
+            assert!(message.contains(part), "`{message}` does not tell `{part}`");
+        }
+    }
+
+    #[test]
+    fn the_example_file_is_the_defaults() {
+        let example = include_str!("../../cervella.example.toml");
+        assert_eq!(from_file(example).unwrap(), Settings::default());
+        for key in known_keys().iter().filter_map(|key| key.rsplit_once('.')) {
+            assert!(example.contains(key.1), "cervella.example.toml does not tell `{}.{}`", key.0, key.1);
+        }
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file_and_lists_are_split_at_commas() {
+        let settings =
+            from_environment(&[("CERVELLA__ANSWER__PASSAGES_MAX", "7"), ("CERVELLA__KNOWLEDGE__FOLDERS", "src,tests")])
+                .unwrap();
+        assert_eq!(settings.answer.passages_max, 7);
+        assert_eq!(settings.knowledge.folders, [PathBuf::from("src"), PathBuf::from("tests")]);
+    }
+
+    #[test]
+    fn one_folder_is_a_list_of_one() {
+        let settings = from_environment(&[("CERVELLA__KNOWLEDGE__FOLDERS", "src")]).unwrap();
+        assert_eq!(settings.knowledge.folders, [PathBuf::from("src")]);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_known_one() {
+        refused(from_file("[answer]\npassages = 3\n"), &["cervella.toml", "answer.passages", "answer.passages_max"]);
+        refused(from_file("answers = 3\n"), &["cervella.toml", "unknown setting `answers`"]);
+        refused(from_environment(&[("CERVELLA__WEB__PORT", "1")]), &["environment", "web.port"]);
+    }
+
+    #[test]
+    fn wrong_types_and_impossible_values_are_refused_with_their_key() {
+        refused(from_file("[answer]\npassages_max = \"many\"\n"), &["answer.passages_max", "many"]);
+        refused(from_environment(&[("CERVELLA__ANSWER__DEADLINE_S", "soon")]), &["environment", "deadline_s", "soon"]);
+        refused(from_file("[answer]\npassages_max = 0\n"), &["answer.passages_max", "between 1 and 20"]);
+        refused(from_file("[answer]\nevidence_min = 7.5\n"), &["answer.evidence_min", "between 0 and 1"]);
+        refused(from_file("[knowledge]\nfolders = [\"/no/such\"]\n"), &["knowledge.folders", "/no/such"]);
+        refused(from_file("[web]\nlisten = \"everywhere\"\n"), &["web.listen"]);
+        refused(from_file("[inference]\ncontext_tokens_max = 1024\n"), &["answer.prompt_tokens_max", "1024"]);
+        refused(from_file("[answer\n"), &["cervella.toml"]);
+    }
+
+    #[test]
+    fn a_settings_file_that_is_not_there_is_refused() {
+        let overrides = Overrides { file: Some("/no/such/cervella.toml".into()), data: None };
+        refused(load_from(&overrides, environment().source(Some(Map::new()))), &["/no/such/cervella.toml"]);
+    }
+}

@@ -1,0 +1,11 @@
+//! Typed settings, one struct per room: defaults, then a TOML file, then `CERVELLA__SECTION__KEY` in the environment,
+//! then flags. Read and checked once, at the start.
+
+mod load;
+mod sections;
+
+pub use load::{Overrides, SettingsError, load};
+pub use sections::{
+    AnswerSettings, DataSettings, InferenceSettings, KnowledgeSettings, ModelsSettings, RetrievalSettings, Settings,
+    WebSettings,
+};

@@ -1,0 +1,160 @@
+//! The settings, their defaults and the limits of sense. `cervella.example.toml` says the same for operators; a test
+//! holds the two together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub data: DataSettings,
+    pub knowledge: KnowledgeSettings,
+    pub models: ModelsSettings,
+    pub retrieval: RetrievalSettings,
+    pub inference: InferenceSettings,
+    pub answer: AnswerSettings,
+    pub web: WebSettings,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataSettings {
+    /// Index and state; empty: `$STATE_DIRECTORY`, or the user's data folder.
+    pub folder: PathBuf,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KnowledgeSettings {
+    /// The folders whose documents are answered from.
+    pub folders: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModelsSettings {
+    /// Empty: `models` in `$STATE_DIRECTORY` or in the user's data folder, wherever the data folder is.
+    pub folder: PathBuf,
+    /// The model that writes answers: `auto`, an id of the catalogue, or a file.
+    pub answer: String,
+    /// The model that embeds: `auto`, an id of the catalogue, or a folder.
+    pub embedding: String,
+    /// The ONNX Runtime library: `auto` or a file.
+    pub onnxruntime: String,
+}
+
+impl Default for ModelsSettings {
+    fn default() -> Self {
+        let auto = || "auto".to_owned();
+        ModelsSettings { folder: PathBuf::new(), answer: auto(), embedding: auto(), onnxruntime: auto() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetrievalSettings {
+    /// Threads of the embedding model; 0: one per core.
+    pub threads: usize,
+}
+
+impl Default for RetrievalSettings {
+    fn default() -> Self {
+        RetrievalSettings { threads: 0 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InferenceSettings {
+    /// Tokens of prompt and answer together; the model's own limit holds as well.
+    pub context_tokens_max: usize,
+    /// Answers that may wait for the model.
+    pub queue_max: usize,
+}
+
+impl Default for InferenceSettings {
+    fn default() -> Self {
+        InferenceSettings { context_tokens_max: 8192, queue_max: 4 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AnswerSettings {
+    /// Passages in the prompt at most.
+    pub passages_max: usize,
+    /// Tokens of the prompt at most; passages that do not fit are left out whole.
+    pub prompt_tokens_max: usize,
+    /// Tokens that the model may write.
+    pub new_tokens_max: usize,
+    /// Seconds until an answer is ended with what it has.
+    pub deadline_s: u64,
+    /// Probability that the passages hold the answer, below which the answer is that the documents do not say.
+    pub evidence_min: f64,
+    /// Questions that may be in work or waiting at the same time.
+    pub questions_max: usize,
+}
+
+impl Default for AnswerSettings {
+    fn default() -> Self {
+        AnswerSettings {
+            passages_max: 4,
+            prompt_tokens_max: 1600,
+            new_tokens_max: 256,
+            deadline_s: 180,
+            evidence_min: 0.5,
+            questions_max: 16,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebSettings {
+    /// Address of the chat page; loopback, unless something that knows its users stands in front of it.
+    pub listen: SocketAddr,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        WebSettings { listen: SocketAddr::from(([127, 0, 0, 1], 8717)) }
+    }
+}
+
+impl Settings {
+    /// The first value that makes no sense, as its key and what is wrong with it.
+    pub(super) fn nonsense(&self) -> Option<(&'static str, String)> {
+        let within = |key, value: usize, low: usize, high: usize| {
+            let outside = !(low..=high).contains(&value);
+            outside.then(|| (key, format!("{value} is not between {low} and {high}")))
+        };
+        let missing = self.knowledge.folders.iter().find(|folder| !folder.is_dir());
+        missing
+            .map(|folder| ("knowledge.folders", format!("there is no folder {}", folder.display())))
+            .or_else(|| within("retrieval.threads", self.retrieval.threads, 0, 256))
+            .or_else(|| within("inference.context_tokens_max", self.inference.context_tokens_max, 512, 131_072))
+            .or_else(|| within("inference.queue_max", self.inference.queue_max, 1, 64))
+            .or_else(|| within("answer.passages_max", self.answer.passages_max, 1, 20))
+            .or_else(|| within("answer.prompt_tokens_max", self.answer.prompt_tokens_max, 256, 131_072))
+            .or_else(|| within("answer.new_tokens_max", self.answer.new_tokens_max, 16, 4096))
+            .or_else(|| within("answer.deadline_s", self.answer.deadline_s as usize, 5, 3600))
+            .or_else(|| within("answer.questions_max", self.answer.questions_max, 1, 256))
+            .or_else(|| {
+                let outside = !(0.0..=1.0).contains(&self.answer.evidence_min);
+                outside.then(|| ("answer.evidence_min", format!("{} is not between 0 and 1", self.answer.evidence_min)))
+            })
+            .or_else(|| {
+                let room = self.inference.context_tokens_max;
+                let needed = self.answer.prompt_tokens_max + self.answer.new_tokens_max;
+                (needed > room).then(|| {
+                    let reason = format!(
+                        "together with answer.new_tokens_max it is {needed}, more than \
+                         inference.context_tokens_max ({room})"
+                    );
+                    ("answer.prompt_tokens_max", reason)
+                })
+            })
+    }
+}

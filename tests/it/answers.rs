@@ -1,0 +1,100 @@
+//! Answers of the built program: what is cited stands in the documents, what is not there is not said.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{cervella, handbook, json, root, stdout};
+
+fn questions() -> Vec<Value> {
+    let text = fs::read_to_string(root().join("tests/fixtures/handbook_questions.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The file's own text where it is text; PDF and DOCX as the index holds them.
+fn document_text(path: &str) -> Option<String> {
+    let file = root().join("knowledge").join(path);
+    let is_plain = [".md", ".txt"].iter().any(|extension| path.ends_with(extension));
+    is_plain.then(|| words(&fs::read_to_string(file).unwrap()))
+}
+
+#[test]
+fn every_citation_quotes_its_document_word_for_word() {
+    let Some(data) = handbook() else { return };
+    let mut checked = 0;
+    for question in questions().iter().step_by(5) {
+        let answer = json(cervella(data).args(["ask", question["question"].as_str().unwrap(), "--json"]));
+        let text = answer["answer"].as_str().unwrap();
+        for citation in answer["citations"].as_array().unwrap() {
+            assert!(text.contains(&format!("[{}]", citation["n"])), "{citation} is not marked in {text}");
+            let quote = words(citation["quote"].as_str().unwrap());
+            assert!(!quote.is_empty());
+            if let Some(document) = document_text(citation["path"].as_str().unwrap()) {
+                assert!(document.contains(&quote), "{quote:?} does not stand in {}", citation["path"]);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 8, "only {checked} quotes could be compared with their files");
+}
+
+#[test]
+fn an_unanswerable_question_is_answered_by_saying_so_in_its_language() {
+    let Some(data) = handbook() else { return };
+    for (question, expect) in [
+        ("Posso portare il mio cane in ufficio?", "I documenti non lo dicono."),
+        ("What is the boiling point of tungsten?", "The documents do not say."),
+    ] {
+        let answer = json(cervella(data).args(["ask", question, "--json"]));
+        assert_eq!(answer["verdict"], "abstained", "{answer}");
+        assert!(answer["answer"].as_str().unwrap().starts_with(expect), "{answer}");
+    }
+}
+
+#[test]
+fn ask_prints_what_scripts_rely_on() {
+    let Some(data) = handbook() else { return };
+    let answer = json(cervella(data).args(["ask", "How many days of annual leave do I have?", "--json"]));
+    assert_eq!(answer["language"], "en");
+    assert_eq!(answer["verdict"], "answered");
+    for key in ["retrieve", "first_text", "total"] {
+        assert!(answer["timings_ms"][key].as_f64().unwrap() > 0.0, "{key} in {answer}");
+    }
+    for key in ["prompt", "cached", "generated"] {
+        assert!(answer["tokens"][key].is_u64(), "{key} in {answer}");
+    }
+}
+
+#[test]
+fn the_terminal_shows_the_quote_the_answer_and_its_sources() {
+    let Some(data) = handbook() else { return };
+    let shown = stdout(cervella(data).args(["ask", "Quanti giorni di ferie ho all'anno?"]));
+    assert!(shown.contains("  │ "), "{shown}");
+    assert!(shown.contains("[1]"), "{shown}");
+    assert!(shown.contains("Fonti:"), "{shown}");
+}
+
+#[test]
+fn ctrl_c_during_an_answer_ends_within_two_seconds_and_well() {
+    let Some(data) = handbook() else { return };
+    let mut command = cervella(data);
+    command.args(["chat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    std::io::Write::write_all(&mut input, b"Describe every step of the deploy procedure in detail.\n").unwrap();
+    // The quote has been shown: the model is at work.
+    let mut first = [0; 4];
+    std::io::Read::read_exact(&mut output, &mut first).unwrap();
+    let interrupted = Instant::now();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let status = child.wait().unwrap();
+    assert!(interrupted.elapsed() < Duration::from_secs(2), "it took {:?}", interrupted.elapsed());
+    assert_eq!(status.code(), Some(0));
+}

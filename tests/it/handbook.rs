@@ -1,0 +1,44 @@
+//! Retrieval and the evidence gate on the questions about the sample handbook.
+
+use crate::support::{cervella, handbook, json, root};
+
+#[test]
+fn handbook_questions_find_their_documents() {
+    let Some(data) = handbook() else { return };
+    let questions = root().join("tests/fixtures/handbook_questions.jsonl");
+    let evaluation = json(cervella(data).arg("eval").arg(questions).arg("--json"));
+    let results = evaluation["results"].as_array().unwrap();
+    let answerable: Vec<_> = results.iter().filter(|result| result["answerable"] == true).collect();
+    let found = answerable.iter().filter(|result| result["rank"].as_u64().is_some_and(|rank| rank <= 3)).count();
+    assert_eq!(answerable.len(), 52);
+    assert!(found >= 50, "only {found} of 52 questions have a right document among the first 3 hits");
+    let gate = &evaluation["gate"];
+    assert_eq!(gate["unanswerable"], 8);
+}
+
+#[test]
+fn search_prints_what_scripts_rely_on() {
+    let Some(data) = handbook() else { return };
+    let found = json(cervella(data).args(["search", "giorni di ferie", "--top", "3", "--json"]));
+    let hits = found["hits"].as_array().unwrap();
+    assert_eq!(hits.len(), 3);
+    for (at, hit) in hits.iter().enumerate() {
+        assert_eq!(hit["rank"], at + 1);
+        for key in ["path", "title", "heading", "language", "passage_id", "text"] {
+            assert!(hit[key].is_string(), "{key} is missing in {hit}");
+        }
+        assert!(hit["score"].is_number());
+    }
+    assert!(found["timings_ms"]["total"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_language_filter_holds() {
+    let Some(data) = handbook() else { return };
+    for language in ["it", "en"] {
+        let found = json(cervella(data).args(["search", "vpn", "--top", "10", "--json", "--doc-lang", language]));
+        let hits = found["hits"].as_array().unwrap();
+        assert!(!hits.is_empty());
+        assert!(hits.iter().all(|hit| hit["language"] == language), "{hits:?}");
+    }
+}

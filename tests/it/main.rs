@@ -1,0 +1,17 @@
+//! Cervella as its users meet it: the built program, real models, real documents, a real browser. One binary, so that
+//! the library is linked once.
+
+mod answers;
+mod browser;
+mod commands;
+mod handbook;
+mod http;
+mod index;
+mod inference;
+mod models;
+mod rendering;
+mod scripted;
+mod skip;
+mod support;
+mod web;
+mod webdriver;
