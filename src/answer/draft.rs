@@ -55,12 +55,18 @@ fn split(text: &str) -> Vec<DraftSentence> {
         let marker = list_marker(body);
         let lead = format!("{}{}", &text[gap_start..range.end - body.len()], &body[..marker]);
         let sentence = without_marks(&body[marker..]);
-        if sentence.chars().any(char::is_alphanumeric) {
+        if is_statement(&sentence) {
             drafts.push(DraftSentence { lead, text: sentence });
         }
         gap_start = range.end;
     }
     drafts
+}
+
+/// Headings, lines that announce a list and table rules state nothing.
+fn is_statement(sentence: &str) -> bool {
+    let heading = sentence.starts_with('#') || sentence.ends_with(':');
+    !heading && sentence.chars().any(char::is_alphanumeric)
 }
 
 /// Length of `- `, `* ` or `1. ` at the start.
@@ -81,7 +87,8 @@ fn without_marks(text: &str) -> String {
         let close = rest[open..].find(']').map(|at| open + at);
         let is_mark = close.is_some_and(|close| {
             let inside = &rest[open + 1..close];
-            !inside.is_empty() && inside.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | ' '))
+            inside.contains(|c: char| c.is_ascii_digit())
+                && inside.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | ' '))
         });
         match close {
             Some(close) if is_mark => {
@@ -134,8 +141,8 @@ mod tests {
         let mut draft = Draft::default();
         let mut sentences = draft.push("Steps:\n1. Open the ticket.\n2. Wait.\n");
         sentences.extend(draft.finish(true));
-        assert_eq!(texts(&sentences), ["Steps:", "Open the ticket.", "Wait."]);
-        assert!(sentences[1].lead.ends_with("1. "));
+        assert_eq!(texts(&sentences), ["Open the ticket.", "Wait."]);
+        assert!(sentences[0].lead.ends_with("1. "));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The gate before any generation: how probable it is that the hits hold the answer.
 
-use crate::domain::Language;
 use crate::retrieval::{Hit, RetrievalError, Searcher, terms};
 
 /// Hits that are looked at.
@@ -9,31 +8,28 @@ const HITS: usize = 3;
 /// What the hits of a question look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evidence {
-    /// Highest cosine among the first hits.
+    /// Highest centred cosine among the first hits.
     pub cosine: f32,
-    /// Highest share of the question's terms, weighted by how rare they are, that one of the first hits in the
-    /// question's language holds.
+    /// Highest share of the question's terms, weighted by how rare they are, that one of the first hits
+    /// holds.
     pub coverage: f32,
-    /// Whether the best hits are in the other language, so that coverage says little.
-    pub other_language: bool,
 }
 
 /// Weights of a logistic model: see `docs/decisions/0004-evidence-gate.md` for how they were fitted.
-const BIAS: f32 = -20.0;
-const COSINE_WEIGHT: f32 = 22.0;
-const COVERAGE_WEIGHT: f32 = 3.0;
+const BIAS: f32 = -5.35;
+const COSINE_WEIGHT: f32 = 14.5;
+const COVERAGE_WEIGHT: f32 = 5.0;
 
 impl Evidence {
     /// # Errors
     /// Errors of the index.
-    pub fn of(question: &str, language: Language, hits: &[Hit], searcher: &Searcher) -> Result<Self, RetrievalError> {
+    pub fn of(question: &str, hits: &[Hit], searcher: &Searcher) -> Result<Self, RetrievalError> {
         let first = &hits[..hits.len().min(HITS)];
         let mut evidence = Evidence::default();
         for hit in first {
             evidence.cosine = evidence.cosine.max(hit.cosine);
             evidence.coverage = evidence.coverage.max(coverage(question, hit, searcher)?);
         }
-        evidence.other_language = first.iter().all(|hit| hit.passage.language != language);
         Ok(evidence)
     }
 

@@ -39,6 +39,8 @@ struct Run<'a> {
 #[derive(Default)]
 struct Written {
     text: String,
+    /// The sentences shown; small models repeat themselves.
+    said: Vec<String>,
     citations: Vec<Citation>,
     /// Whether anything was said that the question did not say already.
     informs: bool,
@@ -57,7 +59,12 @@ pub(super) fn run(
 ) -> Result<(), AnswerError> {
     let start = Instant::now();
     let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
-    let query = SearchQuery { text: question.text.clone(), top: passages_max.max(CLOSEST), document_language: None };
+    let query = SearchQuery {
+        text: question.text.clone(),
+        top: passages_max.max(CLOSEST),
+        document_language: None,
+        per_document: 2,
+    };
     let hits = answerer.searcher.search(&query)?.hits;
     let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
     let mut run = Run {
@@ -71,7 +78,7 @@ pub(super) fn run(
         tokens: TokenCounts::default(),
     };
     run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
-    let evidence = Evidence::of(&question.text, language, &hits, &answerer.searcher)?;
+    let evidence = Evidence::of(&question.text, &hits, &answerer.searcher)?;
     let probability = evidence.probability();
     let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
         run.abstain(&hits)?
@@ -264,6 +271,9 @@ impl Run<'_> {
         checker: &mut Checker<'_>,
         written: &mut Written,
     ) -> Result<(), AnswerError> {
+        if written.said.contains(&sentence.text) {
+            return Ok(());
+        }
         let embedder = self.answerer.searcher.embedder();
         let Some(Support { n, quote }) = checker.support(&sentence.text, &|texts| embedder.passages(texts))? else {
             written.withheld += 1;
@@ -273,6 +283,7 @@ impl Run<'_> {
         let gap = if written.text.is_empty() || lead.starts_with(char::is_whitespace) { "" } else { " " };
         let piece = format!("{gap}{lead}{} [{n}]", sentence.text);
         written.text.push_str(&piece);
+        written.said.push(sentence.text.clone());
         if written.citations.iter().all(|citation| citation.n != n) {
             written.citations.push(citation(n, &shown[n - 1], quote));
         }

@@ -37,12 +37,12 @@ struct Check {
 }
 
 impl Check {
-    fn ok(name: &'static str, detail: impl ToString) -> Self {
-        Check { name, outcome: Outcome::Ok, detail: detail.to_string() }
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Check { name, outcome: Outcome::Ok, detail: detail.into() }
     }
 
-    fn warning(name: &'static str, detail: impl ToString) -> Self {
-        Check { name, outcome: Outcome::Warning, detail: detail.to_string() }
+    fn warning(name: &'static str, detail: impl Into<String>) -> Self {
+        Check { name, outcome: Outcome::Warning, detail: detail.into() }
     }
 
     fn of<T, E: std::error::Error>(name: &'static str, result: Result<T, E>, detail: impl FnOnce(T) -> String) -> Self {

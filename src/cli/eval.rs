@@ -90,7 +90,12 @@ impl EvalArguments {
         anyhow::ensure!(!questions.is_empty(), "{} holds no question", self.file.display());
         let searcher = app.searcher(app.embedder()?)?;
         // The first search pays for cold caches.
-        searcher.search(&SearchQuery { text: "prova test".to_owned(), top: 1, document_language: None })?;
+        searcher.search(&SearchQuery {
+            text: "prova test".to_owned(),
+            top: 1,
+            document_language: None,
+            per_document: 1,
+        })?;
         let results =
             questions.iter().map(|question| measure(question, &searcher)).collect::<anyhow::Result<Vec<_>>>()?;
         let evaluation = evaluate(results, app.settings().answer.evidence_min);
@@ -103,7 +108,7 @@ fn measure(question: &EvalQuestion, searcher: &Searcher) -> anyhow::Result<EvalR
         [only] => Some(only),
         _ => None,
     };
-    let query = SearchQuery { text: question.question.clone(), top: DEPTH, document_language };
+    let query = SearchQuery { text: question.question.clone(), top: DEPTH, document_language, per_document: 1 };
     let start = Instant::now();
     let hits = searcher.search(&query)?.hits;
     let search_ms = start.elapsed().as_secs_f64() * 1000.0;
@@ -117,7 +122,7 @@ fn measure(question: &EvalQuestion, searcher: &Searcher) -> anyhow::Result<EvalR
             right_ranks.push(at + 1);
         }
     }
-    let evidence = Evidence::of(&question.question, question.lang, &hits, searcher)?;
+    let evidence = Evidence::of(&question.question, &hits, searcher)?;
     Ok(EvalResult {
         id: question.id.clone(),
         lang: question.lang,

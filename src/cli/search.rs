@@ -47,7 +47,8 @@ impl SearchArguments {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
         anyhow::ensure!(!self.query.trim().is_empty(), "the query is empty: say what to search for");
         let searcher = app.searcher(app.embedder()?)?;
-        let query = SearchQuery { text: self.query, top: self.top.into(), document_language: self.doc_lang };
+        let query =
+            SearchQuery { text: self.query, top: self.top.into(), document_language: self.doc_lang, per_document: 1 };
         let hits = searcher.search(&query)?;
         if self.json { output::json(&told(&hits)) } else { print(&hits) }
     }

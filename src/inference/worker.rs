@@ -100,10 +100,11 @@ impl Engine {
         let span = tracing::info_span!("generate", prompt_tokens = prompt.len(), new_tokens_max);
         let job = Job { prompt, new_tokens_max, request, events, span, queued: Instant::now() };
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        match jobs.as_ref().map(|jobs| jobs.try_send(job)) {
-            Some(Ok(())) => Ok(receiver),
-            Some(Err(TrySendError::Full(_))) => Err(InferenceError::QueueFull { waiting: self.queue_max }),
-            Some(Err(TrySendError::Disconnected(_))) | None => Err(InferenceError::Stopped),
+        let jobs = jobs.as_ref().ok_or(InferenceError::Stopped)?;
+        match jobs.try_send(job) {
+            Ok(()) => Ok(receiver),
+            Err(TrySendError::Full(_)) => Err(InferenceError::QueueFull { waiting: self.queue_max }),
+            Err(TrySendError::Disconnected(_)) => Err(InferenceError::Stopped),
         }
     }
 

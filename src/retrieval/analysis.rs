@@ -156,7 +156,7 @@ mod tests {
     fn elisions_articles_and_missing_accents_do_not_matter() {
         check(Language::Italian, "dell'ufficio", &["uffic"]);
         check(Language::Italian, "l’ufficio", &["uffic"]);
-        check(Language::Italian, "quest'anno un'ora", &["ann", "ora"]);
+        check(Language::Italian, "quest'anno un'ora", &["anno", "ora"]);
         check(Language::Italian, "perche la citta", &["citt"]);
         check(Language::Italian, "perché la città è", &["citt"]);
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::RetrievalError;
+use super::centring::{LanguageMeans, inverse_length, offset};
 use crate::domain::{Language, PassageId};
 
 const MAGIC: &[u8; 8] = b"CERVVEC1";
@@ -24,13 +25,23 @@ pub(super) struct Vectors {
     dims: usize,
     count: usize,
     rows_of: HashMap<PassageId, u32>,
+    means: LanguageMeans,
+    /// For each row, 1 / its length after centring.
+    inverse_lengths: Vec<f32>,
 }
 
-/// A passage and its cosine to the query.
+/// A passage and its centred cosine to the query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct DenseHit {
     pub id: PassageId,
     pub cosine: f32,
+}
+
+/// A centred query, with what it meets in every passage of a language.
+pub(super) struct DenseQuery {
+    vector: Vec<f32>,
+    italian_offset: f32,
+    english_offset: f32,
 }
 
 impl Vectors {
@@ -60,7 +71,27 @@ impl Vectors {
             .enumerate()
             .map(|(row, id)| (PassageId(id.try_into().expect("sixteen bytes")), row as u32))
             .collect();
-        Ok(Vectors { map, dims, count, rows_of })
+        let mut vectors = Vectors {
+            map,
+            dims,
+            count,
+            rows_of,
+            means: LanguageMeans::of(dims, std::iter::empty()),
+            inverse_lengths: Vec::new(),
+        };
+        let rows = || (0..count).map(|row| (vectors.language_of_row(row), vectors.row(row)));
+        let means = LanguageMeans::of(dims, rows());
+        let inverse_lengths = rows().map(|(language, row)| inverse_length(row, means.of_language(language))).collect();
+        vectors.means = means;
+        vectors.inverse_lengths = inverse_lengths;
+        Ok(vectors)
+    }
+
+    /// `vector`: a centred question of unit length, `dims` values.
+    pub(super) fn query(&self, vector: Vec<f32>) -> DenseQuery {
+        let offset = |language| offset(&vector, self.means.of_language(language));
+        let (italian_offset, english_offset) = (offset(Language::Italian), offset(Language::English));
+        DenseQuery { vector, italian_offset, english_offset }
     }
 
     pub(super) fn dims(&self) -> usize {
@@ -71,7 +102,20 @@ impl Vectors {
         self.count
     }
 
-    /// The vector of a passage, `dims` values.
+    /// Between -1 and 1; `None`: the passage is not in the file.
+    pub(super) fn cosine(&self, query: &DenseQuery, id: PassageId) -> Option<f32> {
+        self.rows_of.get(&id).map(|&row| self.cosine_of_row(query, row as usize))
+    }
+
+    fn cosine_of_row(&self, query: &DenseQuery, row: usize) -> f32 {
+        let offset = match self.language_of_row(row) {
+            Language::Italian => query.italian_offset,
+            Language::English => query.english_offset,
+        };
+        (dot(&query.vector, self.row(row)) - offset) * self.inverse_lengths[row]
+    }
+
+    /// The vector of a passage as the model made it, `dims` values.
     pub(super) fn vector(&self, id: PassageId) -> Option<&[f32]> {
         self.rows_of.get(&id).map(|&row| self.row(row as usize))
     }
@@ -80,14 +124,14 @@ impl Vectors {
         self.rows_of.get(&id).map(|&row| self.language_of_row(row as usize))
     }
 
-    /// The `limit` passages with the highest cosine to `query` (unit length, `dims` values), best first.
-    pub(super) fn search(&self, query: &[f32], limit: usize, only: Option<Language>) -> Vec<DenseHit> {
+    /// The `limit` passages with the highest cosine to `query`, best first.
+    pub(super) fn search(&self, query: &DenseQuery, limit: usize, only: Option<Language>) -> Vec<DenseHit> {
         let mut best = BinaryHeap::with_capacity(limit + 1);
         for row in 0..self.count {
             if only.is_some_and(|language| language != self.language_of_row(row)) {
                 continue;
             }
-            best.push(Candidate { cosine: dot(query, self.row(row)), row });
+            best.push(Candidate { cosine: self.cosine_of_row(query, row), row });
             if best.len() > limit {
                 best.pop();
             }
@@ -250,7 +294,7 @@ mod tests {
         ]);
         let vectors = Vectors::open(&path).unwrap();
         let found = |limit, only| -> Vec<_> {
-            vectors.search(&[0.8, 0.6, 0.0], limit, only).into_iter().map(|hit| hit.id).collect()
+            vectors.search(&vectors.query(vec![0.8, 0.6, 0.0]), limit, only).into_iter().map(|hit| hit.id).collect()
         };
         assert_eq!(found(2, None), [id(3), id(1)]);
         assert_eq!(found(9, Some(Language::English)), [id(3), id(2)]);
@@ -267,7 +311,7 @@ mod tests {
             std::fs::write(&path, &whole[..length]).unwrap();
             assert!(Vectors::open(&path).is_err(), "{length} bytes were accepted");
         }
-        let mut changed = whole.clone();
+        let mut changed = whole;
         *changed.last_mut().unwrap() ^= 1;
         std::fs::write(&path, changed).unwrap();
         assert!(Vectors::open(&path).is_err());

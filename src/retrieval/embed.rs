@@ -10,6 +10,8 @@ use ort::environment::Environment;
 use tokenizers::Tokenizer;
 
 use super::RetrievalError;
+use super::centring::{LanguageMeans, QUESTIONS};
+use crate::domain::LanguageDetector;
 
 /// Requests that may wait for the thread.
 const QUEUE_MAX: usize = 64;
@@ -45,6 +47,8 @@ pub struct EmbeddingModel {
 /// The handle of the `embed` thread. Dropping the last one stops and joins it.
 pub struct Embedder {
     model: EmbeddingModel,
+    /// What questions have in common.
+    question_means: LanguageMeans,
     tokenizer: Arc<Tokenizer>,
     wake: Option<mpsc::SyncSender<()>>,
     queues: Arc<Queues>,
@@ -71,6 +75,7 @@ impl Embedder {
     pub fn start(options: &EmbedderOptions) -> Result<Self, RetrievalError> {
         let environment = load_runtime(&options.runtime)?;
         let (model, tokenizer, mut session) = load_model(options, environment)?;
+        let question_means = question_means(&mut session, model.dims)?;
         let queues = Arc::new(Queues::default());
         let (wake, woken) = mpsc::sync_channel::<()>(2 * QUEUE_MAX);
         let thread = std::thread::Builder::new()
@@ -89,7 +94,7 @@ impl Embedder {
             })
             .map_err(RetrievalError::file("start the embedding thread for", &options.model))?;
         let tokenizer = Arc::new(tokenizer);
-        Ok(Embedder { model, tokenizer, wake: Some(wake), queues, thread: Some(thread) })
+        Ok(Embedder { model, question_means, tokenizer, wake: Some(wake), queues, thread: Some(thread) })
     }
 
     pub fn model(&self) -> &EmbeddingModel {
@@ -103,6 +108,15 @@ impl Embedder {
     pub fn query(&self, text: &str) -> Result<Vec<f32>, RetrievalError> {
         let texts = vec![format!("{QUERY_PREFIX}{text}")];
         self.run(&self.queues.queries, texts)?.pop().ok_or_else(|| RetrievalError::Embedding("no vector".to_owned()))
+    }
+
+    /// The vector of a question without what all questions of its language share, for searching: see
+    /// [`super::centring`].
+    ///
+    /// # Errors
+    /// As [`Embedder::query`].
+    pub(super) fn centred_query(&self, text: &str) -> Result<Vec<f32>, RetrievalError> {
+        Ok(self.question_means.centred(&self.query(text)?, LanguageDetector.detect(text)))
     }
 
     /// The vectors of passages, in their order: `dims` values each, unit length.
@@ -168,6 +182,15 @@ fn embed(session: &mut TextEmbedding, texts: &[String]) -> Result<Vec<Vec<f32>>,
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.embed(texts, Some(BATCH))))
         .map_err(|_| failed("the embedding model panicked".to_owned()))?
         .map_err(|e| failed(e.to_string()))
+}
+
+fn question_means(session: &mut TextEmbedding, dims: usize) -> Result<LanguageMeans, RetrievalError> {
+    let mut vectors = Vec::new();
+    for (language, questions) in QUESTIONS {
+        let texts: Vec<String> = questions.iter().map(|question| format!("{QUERY_PREFIX}{question}")).collect();
+        vectors.extend(embed(session, &texts)?.into_iter().map(|vector| (language, vector)));
+    }
+    Ok(LanguageMeans::of(dims, vectors.iter().map(|(language, vector)| (*language, &vector[..]))))
 }
 
 /// ONNX Runtime is loaded once for the whole process.

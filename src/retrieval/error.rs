@@ -37,7 +37,7 @@ impl RetrievalError {
         move |source| RetrievalError::File { action, path, source }
     }
 
-    pub(super) fn damaged(path: impl Into<PathBuf>, what: impl ToString) -> Self {
-        RetrievalError::Damaged { path: path.into(), what: what.to_string() }
+    pub(super) fn damaged(path: impl Into<PathBuf>, what: impl std::fmt::Display) -> Self {
+        RetrievalError::Damaged { path: path.into(), what: format!("{what}") }
     }
 }

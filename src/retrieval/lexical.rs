@@ -19,11 +19,17 @@ const TITLE_WEIGHT: f32 = 1.6;
 const HEADING_WEIGHT: f32 = 1.3;
 const CODE_WEIGHT: f32 = 1.5;
 
+/// What BM25 with k1 = 1.2, as tantivy has it, gives for a term that occurs again and again, in parts of its idf.
+const BM25_SATURATED: f32 = 2.2;
+
 /// A passage and its BM25 score.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct LexicalHit {
     pub id: PassageId,
     pub score: f32,
+    /// Share of what the query could score at all in the passage's language, by its rarest and its commonest words:
+    /// 0 when hardly a word of it stands in the passage, 1 when all do.
+    pub share: f32,
 }
 
 struct LanguageFields {
@@ -94,12 +100,13 @@ impl Lexical {
     }
 
     /// The `limit` passages with the highest BM25 score, best first. The text is analysed, never parsed: it has no
-    /// query syntax.
+    /// query syntax. `language_of` tells the language of a passage.
     pub(super) fn search(
         &self,
         text: &str,
         limit: usize,
         only: Option<Language>,
+        language_of: impl Fn(PassageId) -> Option<Language>,
     ) -> Result<Vec<LexicalHit>, RetrievalError> {
         let mut clauses = self.clauses(text, only);
         if clauses.is_empty() {
@@ -114,6 +121,7 @@ impl Lexical {
                 (Occur::Must, Box::new(any)),
             ];
         }
+        let best = [self.best_score(text, Language::Italian)?, self.best_score(text, Language::English)?];
         let searcher = self.reader.searcher();
         let top = searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(limit).order_by_score())?;
         top.into_iter()
@@ -121,9 +129,21 @@ impl Lexical {
                 let document: TantivyDocument = searcher.doc(address)?;
                 let id = document.get_first(self.fields.id).and_then(|value| value.as_str()).unwrap_or_default();
                 let id = id.parse().map_err(|e| RetrievalError::damaged("the full-text index", e))?;
-                Ok(LexicalHit { id, score })
+                let best = best[usize::from(language_of(id) == Some(Language::English))];
+                Ok(LexicalHit { id, score, share: (score / best).min(1.0) })
             })
             .collect()
+    }
+
+    /// What a passage of this language scores when every term of the text stands often in its body.
+    fn best_score(&self, text: &str, language: Language) -> Result<f32, RetrievalError> {
+        let passages = self.count() as f32;
+        let mut best = f32::EPSILON;
+        for term in analysis::terms(text, language) {
+            let with = self.passages_with(&term, language)? as f32;
+            best += BM25_SATURATED * (1.0 + (passages - with + 0.5) / (with + 0.5)).ln();
+        }
+        Ok(best)
     }
 
     fn clauses(&self, text: &str, only: Option<Language>) -> Vec<(Occur, Box<dyn Query>)> {

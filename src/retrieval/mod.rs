@@ -2,6 +2,7 @@
 //! fused. Knows nothing of folders, prompts or answers.
 
 mod analysis;
+mod centring;
 mod dense;
 mod embed;
 mod error;

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, dense, fusion, terms};
-use crate::domain::{Language, Passage, PassageId};
+use super::dense::{DenseHit, DenseQuery};
+use super::fusion::{self, Fused};
+use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, terms};
+use crate::domain::{Language, Passage};
 
 /// Candidates taken from each side.
 const CANDIDATES: usize = 100;
@@ -14,9 +16,6 @@ const CANDIDATES: usize = 100;
 const LOOK_AHEAD: usize = 4;
 /// Share of common terms from which on two passages in one language say the same.
 const DUPLICATE_OVERLAP: f32 = 0.9;
-/// Passages of one document among the hits before the others get their turn.
-const PER_DOCUMENT: usize = 2;
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
     pub text: String,
@@ -24,6 +23,8 @@ pub struct SearchQuery {
     pub top: usize,
     /// Only documents in this language.
     pub document_language: Option<Language>,
+    /// How many passages of one document stand among the hits before the other documents had their turn.
+    pub per_document: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,7 @@ pub struct Hit {
     pub context: Option<String>,
     /// Fused score, between 0 and 1.
     pub score: f32,
-    /// Cosine between the query and the passage.
+    /// Centred cosine between the query and the passage, between -1 and 1.
     pub cosine: f32,
     /// BM25 score; `None`: no term of the query stands in the passage.
     pub lexical: Option<f32>,
@@ -97,28 +98,28 @@ impl Searcher {
         let (lexical, dense) = std::thread::scope(|scope| {
             let lexical = scope.spawn(|| {
                 let start = Instant::now();
-                let hits = generation.lexical.search(&query.text, CANDIDATES, query.document_language);
+                let language_of = |id| generation.vectors.language(id);
+                let hits = generation.lexical.search(&query.text, CANDIDATES, query.document_language, language_of);
                 (hits, milliseconds(start))
             });
             let dense = self.dense(&generation, query, &mut timings);
             (lexical.join(), dense)
         });
-        let (vector, dense) = dense?;
+        let (dense_query, dense) = dense?;
         let (lexical, lexical_ms) =
             lexical.map_err(|_| RetrievalError::damaged("the full-text index", "the search panicked"))?;
         let lexical = lexical?;
         timings.lexical = lexical_ms;
 
-        let lexical_ids: Vec<PassageId> = lexical.iter().map(|hit| hit.id).collect();
-        let dense_ids: Vec<PassageId> = dense.iter().map(|hit| hit.id).collect();
+        let cosine = |id| generation.vectors.cosine(&dense_query, id).unwrap_or(0.0);
+        let fused = fusion::fuse(&lexical, &dense, cosine);
         let mut candidates = Vec::new();
-        for fused in fusion::fuse(&lexical_ids, &dense_ids).into_iter().take(query.top.saturating_mul(LOOK_AHEAD)) {
+        for fused in fused.into_iter().take(query.top.saturating_mul(LOOK_AHEAD)) {
             let Some(IndexedPassage { passage, context }) = generation.passage(fused.id)? else { continue };
-            let cosine = generation.vectors.vector(fused.id).map_or(0.0, |row| dense::dot(&vector, row));
-            let lexical = fused.lexical_rank.map(|rank| lexical[rank].score);
-            candidates.push(Hit { passage, context, score: fused.score, cosine, lexical });
+            let Fused { score, cosine, lexical, .. } = fused;
+            candidates.push(Hit { passage, context, score, cosine, lexical });
         }
-        let hits = spread(fold(candidates), query.top);
+        let hits = spread(fold(candidates), query);
         timings.total = milliseconds(start);
         Ok(Hits { hits, timings })
     }
@@ -128,14 +129,15 @@ impl Searcher {
         generation: &Generation,
         query: &SearchQuery,
         timings: &mut SearchTimings,
-    ) -> Result<(Vec<f32>, Vec<dense::DenseHit>), RetrievalError> {
+    ) -> Result<(DenseQuery, Vec<DenseHit>), RetrievalError> {
         let start = Instant::now();
-        let vector = self.embedder.query(&query.text)?;
+        let vector = self.embedder.centred_query(&query.text)?;
         timings.embed = milliseconds(start);
         let start = Instant::now();
-        let hits = generation.vectors.search(&vector, CANDIDATES, query.document_language);
+        let dense_query = generation.vectors.query(vector);
+        let hits = generation.vectors.search(&dense_query, CANDIDATES, query.document_language);
         timings.dense = milliseconds(start);
-        Ok((vector, hits))
+        Ok((dense_query, hits))
     }
 
     /// Share of the live passages in this language that hold the term, between 0 and 1.
@@ -177,20 +179,17 @@ fn overlap(a: &[String], b: &[String]) -> f32 {
     if union == 0 { 1.0 } else { common as f32 / union as f32 }
 }
 
-/// The first `top` hits, with at most [`PER_DOCUMENT`] of a document as long as others are left.
-fn spread(hits: Vec<Hit>, top: usize) -> Vec<Hit> {
-    let mut first: Vec<Hit> = Vec::with_capacity(top);
+/// The first hits, with as many of each document as the query wants as long as others are left.
+fn spread(hits: Vec<Hit>, query: &SearchQuery) -> Vec<Hit> {
+    let mut first: Vec<Hit> = Vec::with_capacity(query.top);
     let mut later = Vec::new();
     for hit in hits {
         let of_document = first.iter().filter(|other| other.passage.path == hit.passage.path).count();
-        if of_document < PER_DOCUMENT {
-            first.push(hit);
-        } else {
-            later.push(hit);
-        }
+        let list = if of_document < query.per_document { &mut first } else { &mut later };
+        list.push(hit);
     }
     first.extend(later);
-    first.truncate(top);
+    first.truncate(query.top);
     first
 }
 

@@ -52,17 +52,11 @@ impl Default for ModelsSettings {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RetrievalSettings {
     /// Threads of the embedding model; 0: one per core.
     pub threads: usize,
-}
-
-impl Default for RetrievalSettings {
-    fn default() -> Self {
-        RetrievalSettings { threads: 0 }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
