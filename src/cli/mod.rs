@@ -14,6 +14,7 @@ mod search;
 mod serve;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -89,12 +90,12 @@ impl Arguments {
         }
         let app = App::new(settings::load(&overrides)?)?;
         match self.command {
-            Command::Serve(arguments) => runtime()?.block_on(arguments.run(app)),
-            Command::Demo(arguments) => runtime()?.block_on(arguments.run(&app)),
-            Command::Index(arguments) => runtime()?.block_on(arguments.run(app)),
+            Command::Serve(arguments) => block_on(arguments.run(app)),
+            Command::Demo(arguments) => block_on(arguments.run(&app)),
+            Command::Index(arguments) => block_on(arguments.run(app)),
             Command::Search(arguments) => arguments.run(&app),
-            Command::Ask(arguments) => runtime()?.block_on(arguments.run(&app)),
-            Command::Chat(arguments) => runtime()?.block_on(arguments.run(&app)),
+            Command::Ask(arguments) => block_on(arguments.run(&app)),
+            Command::Chat(arguments) => block_on(arguments.run(&app)),
             Command::Eval(arguments) => arguments.run(&app),
             Command::Models(command) => command.run(app.models()),
             Command::Bench(command) => command.run(&app),
@@ -103,8 +104,14 @@ impl Arguments {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+/// How long a stopped command waits for its blocking threads: a read of the terminal never ends by itself.
+const THREADS_END: Duration = Duration::from_millis(500);
+
+fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_timeout(THREADS_END);
+    outcome
 }
 
 /// Cancelled by Ctrl-C or SIGTERM; a second one ends the process at once.

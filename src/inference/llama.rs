@@ -21,7 +21,7 @@ use super::weights::ModelFile;
 
 /// Prompts are read in chunks of this many tokens: the activations of a chunk stay in the caches of the CPU, and
 /// between two chunks a job can be cancelled.
-pub const PREFILL_CHUNK_TOKENS: usize = 256;
+pub const PREFILL_CHUNK_TOKENS: usize = 64;
 
 /// A loaded model. It holds no sequence and can serve several, one call at a time.
 pub struct Llama {
