@@ -35,29 +35,24 @@ impl DemoArguments {
         let stop = super::stop_on_signal()?;
         let app = demo(app)?;
         let page = if self.once { None } else { Some(Page::open(&app, samples(), &stop).await?) };
-        let loaded = async {
-            bring_up_to_date(&app, &stop).await?;
-            let Some(loaded) = app.load(&stop).await? else { return Ok(None) };
-            for (text, language) in SAMPLES {
-                output::line(format!("\n> {text}\n"))?;
-                let question = Question { language: Some(language), ..Question::new(text) };
-                let mut events = loaded.answerer.ask(question, stop.clone());
-                if print_answer(&mut events, &mut std::io::stdout()).await?.is_none() {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(loaded))
+        bring_up_to_date(&app, &stop).await?;
+        let Some(loaded) = app.load(&stop).await? else { return Ok(()) };
+        if let Some(page) = &page {
+            page.ready(&loaded, &stop);
         }
-        .await;
-        match page {
-            None => loaded.map(|_| ()),
-            Some(page) => {
-                if let Ok(Some(_)) = &loaded {
-                    eprintln!("\nThe chat page is open at the address above; Ctrl-C ends.");
-                }
-                page.run_with(loaded, &stop).await
+        for (text, language) in SAMPLES {
+            output::line(format!("\n> {text}\n"))?;
+            let question = Question { language: Some(language), ..Question::new(text) };
+            let mut events = loaded.answerer.ask(question, stop.clone());
+            if print_answer(&mut events, &mut std::io::stdout()).await?.is_none() {
+                break;
             }
         }
+        let Some(page) = page else { return Ok(()) };
+        if !stop.is_cancelled() {
+            eprintln!("\nThe chat page is open at the address above; Ctrl-C ends.");
+        }
+        page.close_after(&stop).await
     }
 }
 

@@ -19,8 +19,10 @@ impl ServeArguments {
     pub(super) async fn run(self, app: App) -> anyhow::Result<()> {
         let stop = super::stop_on_signal()?;
         let page = Page::open(&app, Vec::new(), &stop).await?;
-        let loaded = load_indexed(&app, &stop).await;
-        page.run_with(loaded, &stop).await
+        if let Some(loaded) = load_indexed(&app, &stop).await? {
+            page.ready(&loaded, &stop);
+        }
+        page.close_after(&stop).await
     }
 }
 
@@ -47,34 +49,21 @@ impl Page {
         Ok(Page { service, server })
     }
 
-    /// Answers questions until `stop` is cancelled.
-    pub(super) async fn run_with(
-        self,
-        loaded: anyhow::Result<Option<Loaded>>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let outcome = match loaded {
-            Ok(Some(loaded)) => {
-                let summary = loaded.answerer.searcher().generation();
-                tracing::info!(
-                    model = loaded.model,
-                    documents = summary.summary().documents,
-                    passages = summary.summary().passages,
-                    "ready"
-                );
-                self.service.ready(loaded.answerer, loaded.model);
-                telemetry::notify_ready();
-                tokio::spawn(self.service.follow_index(stop.clone()));
-                stop.cancelled().await;
-                Ok(())
-            }
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
+    /// From now on questions are answered.
+    pub(super) fn ready(&self, loaded: &Loaded, stop: &CancellationToken) {
+        let generation = loaded.answerer.searcher().generation();
+        let summary = generation.summary();
+        tracing::info!(model = loaded.model, documents = summary.documents, passages = summary.passages, "ready");
+        self.service.ready(loaded.answerer.clone(), loaded.model.clone());
+        telemetry::notify_ready();
+        tokio::spawn(self.service.clone().follow_index(stop.clone()));
+    }
+
+    /// Stays open until `stop` is cancelled.
+    pub(super) async fn close_after(self, stop: &CancellationToken) -> anyhow::Result<()> {
+        stop.cancelled().await;
         telemetry::notify_stopping();
-        stop.cancel();
-        self.server.await.context("the chat page panicked")?.context("the chat page ended")?;
-        outcome
+        self.server.await.context("the chat page panicked")?.context("the chat page ended")
     }
 }
 

@@ -4,10 +4,9 @@
 //! Source: Llama 3 (<https://arxiv.org/abs/2407.21783>), section 3.2, and the tensor names of GGUF's `llama`.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use candle_core::quantized::QTensor;
-use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Tensor};
+use candle_core::quantized::{GgmlDType, QMatMul};
+use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Module, Tensor};
 use candle_nn::ops::rms_norm;
 use candle_nn::rotary_emb::rope_i;
 
@@ -27,22 +26,22 @@ pub const PREFILL_CHUNK_TOKENS: usize = 64;
 pub struct Llama {
     config: LlamaConfig,
     rope: Rope,
-    embedding: Arc<QTensor>,
+    embedding: QMatMul,
     layers: Vec<Layer>,
     norm: Tensor,
-    output: Arc<QTensor>,
+    output: QMatMul,
 }
 
 struct Layer {
     attention_norm: Tensor,
-    q: Arc<QTensor>,
-    k: Arc<QTensor>,
-    v: Arc<QTensor>,
-    attention_output: Arc<QTensor>,
+    q: QMatMul,
+    k: QMatMul,
+    v: QMatMul,
+    attention_output: QMatMul,
     feed_forward_norm: Tensor,
-    gate: Arc<QTensor>,
-    up: Arc<QTensor>,
-    down: Arc<QTensor>,
+    gate: QMatMul,
+    up: QMatMul,
+    down: QMatMul,
 }
 
 impl Llama {
@@ -53,7 +52,11 @@ impl Llama {
     /// leaving those out would give wrong answers without a word.
     pub fn load(file: &ModelFile) -> Result<Self> {
         let config = LlamaConfig::read(file)?;
-        let mut loader = Loader { file, used: HashSet::from(["rope_freqs.weight".to_owned()]) };
+        let mut loader = Loader {
+            file,
+            expandable_bytes: EXPANDED_BYTES_MAX,
+            used: HashSet::from(["rope_freqs.weight".to_owned()]),
+        };
         let vocabulary = (config.vocabulary_size, config.embedding_size);
         let embedding = loader.matrix("token_embd.weight", vocabulary)?;
         let output = match file.tensor_shape("output.weight") {
@@ -169,8 +172,8 @@ impl Llama {
 }
 
 /// `(rows, inputs)` times the transposed `(outputs, inputs)` weights: `(rows, outputs)`.
-fn project(weights: &QTensor, rows: &Tensor) -> candle_core::Result<Tensor> {
-    rows.apply_op1_no_bwd(weights)
+fn project(weights: &QMatMul, rows: &Tensor) -> candle_core::Result<Tensor> {
+    weights.forward(rows)
 }
 
 /// `gate = silu(gate) * up` in place.
@@ -207,15 +210,28 @@ impl InplaceOp2 for SwiGlu {
     }
 }
 
+/// Candle multiplies Q4_1, Q5_0 and Q5_1 one value at a time on x86. Small models of these types are expanded to f32,
+/// which loses nothing and is several times as fast; this is as much memory as that may take.
+const EXPANDED_BYTES_MAX: usize = 1 << 30;
+
 struct Loader<'a> {
     file: &'a ModelFile,
+    /// What is left of [`EXPANDED_BYTES_MAX`].
+    expandable_bytes: usize,
     used: HashSet<String>,
 }
 
 impl Loader<'_> {
-    fn matrix(&mut self, name: &str, shape: (usize, usize)) -> Result<Arc<QTensor>> {
+    fn matrix(&mut self, name: &str, shape: (usize, usize)) -> Result<QMatMul> {
         self.used.insert(name.to_owned());
-        self.file.matrix(name, shape)
+        let weights = self.file.matrix(name, shape)?;
+        let slow = matches!(weights.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
+        let bytes = shape.0 * shape.1 * size_of::<f32>();
+        if slow && bytes <= self.expandable_bytes {
+            self.expandable_bytes -= bytes;
+            return Ok(QMatMul::Tensor(weights.dequantize(&Device::Cpu)?));
+        }
+        Ok(QMatMul::QTensor(weights))
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Tensor> {

@@ -120,21 +120,13 @@ impl ModelFile {
         self.gguf.tensors.keys().map(String::as_str)
     }
 
-    /// A weight matrix of shape `(rows, columns)`, read in place: row `i` holds the weights of output `i`. Types that
-    /// candle multiplies one value at a time are stored anew in 8 bits: 2 to 8 times as fast for 1.4 to 1.9 times the
-    /// memory, and rounded by less than half a percent of a block's largest weight.
+    /// A weight matrix of shape `(rows, columns)`, read in place: row `i` holds the weights of output `i`.
     ///
     /// # Errors
     /// The tensor is missing, or of another shape.
     pub fn matrix(&self, name: &str, (rows, columns): (usize, usize)) -> Result<Arc<QTensor>> {
         let placed = self.find(name, &[rows, columns])?;
-        let mapped = QTensor::new(QStorage::Cpu(self.mapped(&placed)), (rows, columns))?;
-        Ok(Arc::new(match placed.dtype {
-            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 => {
-                QTensor::quantize(&mapped.dequantize(&Device::Cpu)?, GgmlDType::Q8_0)?
-            }
-            _ => mapped,
-        }))
+        Ok(Arc::new(QTensor::new(QStorage::Cpu(self.mapped(&placed)), (rows, columns))?))
     }
 
     /// A vector of `len` values, copied out as f32.

@@ -120,7 +120,7 @@ impl Browser {
     pub async fn see_within(&self, selector: &str, patience: Duration) -> Element<'_> {
         let started = Instant::now();
         loop {
-            if let Some(id) = self.find(selector).await.pop() {
+            if let Some(id) = self.find(selector).await.into_iter().next() {
                 return Element { browser: self, id };
             }
             assert!(started.elapsed() < patience, "no {selector}");
