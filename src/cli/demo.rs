@@ -16,6 +16,9 @@ use crate::domain::{Language, Question};
 const HANDBOOK: &str = "knowledge";
 const DEMO_MODEL: &str = "demo-smollm2-135m";
 
+const PROMPT_TOKENS_MAX: usize = 800;
+const NEW_TOKENS_MAX: usize = 96;
+
 /// One in Italian, one in English, one that the handbook cannot answer.
 const SAMPLES: [(&str, Language); 3] = [
     ("Quanti giorni di ferie ho all'anno?", Language::Italian),
@@ -70,6 +73,9 @@ fn demo(app: &App) -> anyhow::Result<App> {
     if settings.models.answer == "auto" {
         settings.models.answer = DEMO_MODEL.to_owned();
     }
+    // The demo model gains nothing from a long prompt, and the reader waits for it.
+    settings.answer.prompt_tokens_max = settings.answer.prompt_tokens_max.min(PROMPT_TOKENS_MAX);
+    settings.answer.new_tokens_max = settings.answer.new_tokens_max.min(NEW_TOKENS_MAX);
     if settings.data.folder.as_os_str().is_empty() {
         settings.data.folder = app.data().join("demo");
     }

@@ -39,6 +39,8 @@ pub fn cervella(data: &Path) -> Command {
         command.env("CERVELLA__MODELS__FOLDER", models);
     }
     command.env("CERVELLA__MODELS__ANSWER", "demo-smollm2-135m").env_remove("RUST_LOG");
+    // As in the demo: enough for a model of this size.
+    command.env("CERVELLA__ANSWER__PROMPT_TOKENS_MAX", "800").env("CERVELLA__ANSWER__NEW_TOKENS_MAX", "96");
     command.arg("--data").arg(data).current_dir(root()).stdin(Stdio::null());
     command
 }
