@@ -25,7 +25,8 @@ impl Draft {
         // The last one may go on, and so may one whose end is only just written (`3.` of `3.5`, the mark after it).
         let complete = bounds.len().saturating_sub(1);
         let Some(last) = bounds[..complete].last() else { return Vec::new() };
-        let rest = self.pending.split_off(bounds[complete].start.max(last.end));
+        // The white space before the next sentence is part of its lead.
+        let rest = self.pending.split_off(last.end);
         let done = std::mem::replace(&mut self.pending, rest);
         split(&done)
     }
@@ -79,7 +80,8 @@ fn list_marker(text: &str) -> usize {
     if marked { digits + 2 } else { 0 }
 }
 
-/// Removes `[1]`, `[1, 2]` and the space before them.
+/// Removes `[1]`, `[1, 2]` and the space before them; of a link only its words stay: its target is relative to a document
+/// that the reader does not have open.
 fn without_marks(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -94,6 +96,11 @@ fn without_marks(text: &str) -> String {
             Some(close) if is_mark => {
                 out.push_str(rest[..open].trim_end());
                 rest = &rest[close + 1..];
+            }
+            Some(close) if rest[close..].starts_with("](") && rest[close..].contains(')') => {
+                out.push_str(&rest[..open]);
+                out.push_str(&rest[open + 1..close]);
+                rest = &rest[close + rest[close..].find(')').map_or(1, |end| end + 1)..];
             }
             _ => {
                 out.push_str(&rest[..=open]);
@@ -134,6 +141,8 @@ mod tests {
     fn marks_of_the_model_are_removed_and_other_brackets_kept() {
         assert_eq!(without_marks("Use array[i] here [1][2, 3]."), "Use array[i] here.");
         assert_eq!(without_marks("[draft] and [ ] stay"), "[draft] and [ ] stay");
+        assert_eq!(without_marks("See [Leave](../leave.md) first [1]."), "See Leave first.");
+        assert_eq!(without_marks("an open [label](target"), "an open [label](target");
     }
 
     #[test]
@@ -143,6 +152,16 @@ mod tests {
         sentences.extend(draft.finish(true));
         assert_eq!(texts(&sentences), ["Open the ticket.", "Wait."]);
         assert!(sentences[0].lead.ends_with("1. "));
+    }
+
+    #[test]
+    fn a_list_that_arrives_late_still_begins_on_its_own_line() {
+        let mut draft = Draft::default();
+        let mut sentences = draft.push("Call extension 215.\n\n1. Do it");
+        sentences.extend(draft.push(" within an hour.\n2. Wait.\n"));
+        sentences.extend(draft.finish(true));
+        let leads: Vec<&str> = sentences.iter().map(|sentence| sentence.lead.as_str()).collect();
+        assert_eq!(leads, ["", "\n\n1. ", "\n2. "]);
     }
 
     #[test]

@@ -63,15 +63,14 @@ fn says_something(sentence: &str) -> bool {
 }
 
 /// Takes in the sentences after the best one, then those before it, while they fit: lists need what follows their
-/// colon, and pronouns what precedes them.
+/// colon and all their items, pronouns what precedes them.
 fn widen(text: &str, bounds: &[Range<usize>], best: usize) -> (usize, usize) {
     let (mut first, mut last) = (best, best);
     let length = |first: usize, last: usize| bounds[last].end - bounds[first].start;
     while last + 1 < bounds.len() && length(first, last + 1) <= QUOTE_CHARS && continues(text, bounds, last) {
         last += 1;
     }
-    if first > 0 && text[bounds[first - 1].clone()].trim_end().ends_with(':') && length(first - 1, last) <= QUOTE_CHARS
-    {
+    while first > 0 && length(first - 1, last) <= QUOTE_CHARS && continues(text, bounds, first - 1) {
         first -= 1;
     }
     (first, last)

@@ -16,7 +16,7 @@ use super::extract::{ExtractLimits, Extractor};
 use super::manifest::{FileEntry, FileState, Manifest};
 use super::walk::{FoundFile, walk};
 use crate::domain::{Language, LanguageDetector, Passage, PassageId};
-use crate::retrieval::{Builder, Embedder, Generation, IndexStore, IndexedPassage, RetrievalError};
+use crate::retrieval::{Builder, Embedder, Generation, IndexStore, IndexedPassage, PassageVectors, RetrievalError};
 
 /// Passages that are embedded together; few enough to stop soon, enough to sort by length.
 const BATCH: usize = 64;
@@ -213,9 +213,14 @@ impl IndexRun<'_> {
     }
 
     fn embed(&self, batch: &[IndexedPassage], builder: &mut Builder) -> Result<usize, IngestError> {
-        let texts: Vec<String> = batch.iter().map(IndexedPassage::text_to_embed).collect();
-        for (passage, vector) in batch.iter().zip(self.embedder.passages(&texts)?) {
-            builder.add(passage, &vector)?;
+        let pairs: Vec<Vec<String>> = batch.iter().map(IndexedPassage::sentence_pairs).collect();
+        let wholes = batch.iter().map(IndexedPassage::text_to_embed);
+        let texts: Vec<String> = wholes.chain(pairs.iter().flatten().cloned()).collect();
+        let mut vectors = self.embedder.passages(&texts)?;
+        let mut of_pairs = vectors.split_off(batch.len()).into_iter();
+        for ((passage, pairs), whole) in batch.iter().zip(&pairs).zip(vectors) {
+            let sentences = of_pairs.by_ref().take(pairs.len()).collect();
+            builder.add(passage, &PassageVectors { whole, sentences })?;
         }
         tracing::debug!(passages = batch.len(), "embedded a batch");
         Ok(batch.len())

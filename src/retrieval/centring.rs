@@ -7,7 +7,7 @@ use super::dense::dot;
 use crate::domain::Language;
 
 /// Share of the mean that is subtracted; chosen on the questions about the sample handbook and the development set.
-const SHARE: f32 = 0.8;
+const SHARE: f32 = 0.9;
 
 /// Everyday questions about nothing in particular; their mean is what all questions of a language have in common.
 pub(super) const QUESTIONS: [(Language, &[&str]); 2] = [
@@ -34,6 +34,14 @@ pub(super) const QUESTIONS: [(Language, &[&str]); 2] = [
             "entro quando devo consegnare i documenti?",
             "quali sono i passi da seguire?",
             "è possibile annullare la richiesta?",
+            "ciao, domani non ci sono: a chi lo devo dire e come?",
+            "mi sono perso il messaggio di ieri, dove si trovano le istruzioni?",
+            "sono nuovo, qualcuno mi spiega come funziona questa cosa?",
+            "il cliente mi ha chiesto una cosa e non so cosa rispondere",
+            "non mi ricordo più se si può fare oppure no",
+            "ho sbagliato, posso tornare indietro o devo rifare tutto da capo?",
+            "ma se lo faccio io invece del collega cambia qualcosa?",
+            "il programma si chiude da solo appena clicco, che faccio??",
         ],
     ),
     (
@@ -59,6 +67,14 @@ pub(super) const QUESTIONS: [(Language, &[&str]); 2] = [
             "by when do i have to hand in the documents?",
             "which steps do i have to follow?",
             "can the request be cancelled?",
+            "hi, i won't be in tomorrow, who needs to know and how do i tell them",
+            "missed the message yesterday, where are the instructions",
+            "i'm new here, can somebody explain how this thing works?",
+            "a customer asked me something and i don't know what to say",
+            "can't remember whether that is allowed or not",
+            "made a mistake, can i go back or do i have to start all over",
+            "does it change anything if i do it instead of my colleague?",
+            "the program closes as soon as i click, what now??",
         ],
     ),
 ];

@@ -1,4 +1,5 @@
-//! The vectors of all passages in one immutable, memory-mapped file, searched exactly.
+//! Vectors of passages in one immutable, memory-mapped file, searched exactly. A generation has two such files: one row
+//! for each passage, and one row for each pair of its sentences, which are looked at for candidates only.
 //!
 //! Layout, little endian: a header of 64 bytes (magic, version, dims, count, CRC-32 of what follows the rows), `count`
 //! rows of `dims` f32 (unit length), `count` passage ids of 16 bytes, `count` language bytes. Exact search is right up
@@ -7,6 +8,7 @@
 use std::collections::{BinaryHeap, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -19,22 +21,15 @@ const MAGIC: &[u8; 8] = b"CERVVEC1";
 const HEADER_BYTES: usize = 64;
 const ID_BYTES: usize = 16;
 
-/// The open vector file.
+/// An open vector file; the rows of a passage stand one after the other.
 pub(super) struct Vectors {
     map: Mmap,
     dims: usize,
     count: usize,
-    rows_of: HashMap<PassageId, u32>,
+    rows_of: HashMap<PassageId, Range<usize>>,
     means: LanguageMeans,
     /// For each row, 1 / its length after centring.
     inverse_lengths: Vec<f32>,
-}
-
-/// A passage and its centred cosine to the query.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct DenseHit {
-    pub id: PassageId,
-    pub cosine: f32,
 }
 
 /// A centred query, with what it meets in every passage of a language.
@@ -66,11 +61,10 @@ impl Vectors {
                 "the passage table of the vector file does not match its checksum",
             ));
         }
-        let rows_of = map[tables..tables + count * ID_BYTES]
-            .chunks_exact(ID_BYTES)
-            .enumerate()
-            .map(|(row, id)| (PassageId(id.try_into().expect("sixteen bytes")), row as u32))
-            .collect();
+        let mut rows_of: HashMap<PassageId, Range<usize>> = HashMap::with_capacity(count);
+        for (row, id) in map[tables..tables + count * ID_BYTES].chunks_exact(ID_BYTES).enumerate() {
+            rows_of.entry(PassageId(id.try_into().expect("sixteen bytes"))).or_insert(row..row).end = row + 1;
+        }
         let mut vectors = Vectors {
             map,
             dims,
@@ -98,13 +92,14 @@ impl Vectors {
         self.dims
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.count
+    /// Passages, not rows.
+    pub(super) fn passages(&self) -> usize {
+        self.rows_of.len()
     }
 
-    /// Between -1 and 1; `None`: the passage is not in the file.
+    /// The highest of a passage's rows, between -1 and 1; `None`: the passage is not in the file.
     pub(super) fn cosine(&self, query: &DenseQuery, id: PassageId) -> Option<f32> {
-        self.rows_of.get(&id).map(|&row| self.cosine_of_row(query, row as usize))
+        self.rows_of.get(&id)?.clone().map(|row| self.cosine_of_row(query, row)).max_by(f32::total_cmp)
     }
 
     fn cosine_of_row(&self, query: &DenseQuery, row: usize) -> f32 {
@@ -115,17 +110,17 @@ impl Vectors {
         (dot(&query.vector, self.row(row)) - offset) * self.inverse_lengths[row]
     }
 
-    /// The vector of a passage as the model made it, `dims` values.
-    pub(super) fn vector(&self, id: PassageId) -> Option<&[f32]> {
-        self.rows_of.get(&id).map(|&row| self.row(row as usize))
+    /// The vectors of a passage as the model made them, `dims` values each.
+    pub(super) fn vectors_of(&self, id: PassageId) -> impl Iterator<Item = &[f32]> {
+        self.rows_of.get(&id).cloned().unwrap_or_default().map(|row| self.row(row))
     }
 
     pub(super) fn language(&self, id: PassageId) -> Option<Language> {
-        self.rows_of.get(&id).map(|&row| self.language_of_row(row as usize))
+        self.rows_of.get(&id).map(|rows| self.language_of_row(rows.start))
     }
 
-    /// The `limit` passages with the highest cosine to `query`, best first.
-    pub(super) fn search(&self, query: &DenseQuery, limit: usize, only: Option<Language>) -> Vec<DenseHit> {
+    /// The `limit` rows with the highest cosine to `query`, best first.
+    pub(super) fn search(&self, query: &DenseQuery, limit: usize, only: Option<Language>) -> Vec<PassageId> {
         let mut best = BinaryHeap::with_capacity(limit + 1);
         for row in 0..self.count {
             if only.is_some_and(|language| language != self.language_of_row(row)) {
@@ -136,7 +131,7 @@ impl Vectors {
                 best.pop();
             }
         }
-        best.into_sorted_vec().into_iter().map(|c| DenseHit { id: self.id_of_row(c.row), cosine: c.cosine }).collect()
+        best.into_sorted_vec().into_iter().map(|candidate| self.id_of_row(candidate.row)).collect()
     }
 
     fn row(&self, row: usize) -> &[f32] {
@@ -221,7 +216,7 @@ impl VectorsWriter {
         Ok(VectorsWriter { path: path.to_owned(), file, dims, ids: Vec::new(), languages: Vec::new() })
     }
 
-    /// `vector`: `dims` values, unit length.
+    /// `vector`: `dims` values, unit length. The vectors of a passage are pushed one after the other.
     pub(super) fn push(&mut self, id: PassageId, language: Language, vector: &[f32]) -> Result<(), RetrievalError> {
         if vector.len() != self.dims {
             return Err(RetrievalError::Embedding(format!(
@@ -241,8 +236,8 @@ impl VectorsWriter {
         Ok(())
     }
 
-    /// Writes the tables and the header and brings everything to disk. Returns the number of rows.
-    pub(super) fn finish(mut self) -> Result<usize, RetrievalError> {
+    /// Writes the tables and the header and brings everything to disk.
+    pub(super) fn finish(mut self) -> Result<(), RetrievalError> {
         let count = self.languages.len();
         self.ids.extend_from_slice(&self.languages);
         let mut header = [0u8; HEADER_BYTES];
@@ -257,8 +252,7 @@ impl VectorsWriter {
             self.file.flush()?;
             self.file.get_ref().sync_all()
         };
-        write().map_err(RetrievalError::file("write", &self.path))?;
-        Ok(count)
+        write().map_err(RetrievalError::file("write", &self.path))
     }
 }
 
@@ -281,7 +275,7 @@ mod tests {
         for (id, language, vector) in rows {
             writer.push(*id, *language, vector).unwrap();
         }
-        assert_eq!(writer.finish().unwrap(), rows.len());
+        writer.finish().unwrap();
         (folder, path)
     }
 
@@ -293,14 +287,28 @@ mod tests {
             (id(3), Language::English, [0.6, 0.8, 0.0]),
         ]);
         let vectors = Vectors::open(&path).unwrap();
-        let found = |limit, only| -> Vec<_> {
-            vectors.search(&vectors.query(vec![0.8, 0.6, 0.0]), limit, only).into_iter().map(|hit| hit.id).collect()
-        };
+        let found = |limit, only| -> Vec<_> { vectors.search(&vectors.query(vec![0.8, 0.6, 0.0]), limit, only) };
         assert_eq!(found(2, None), [id(3), id(1)]);
         assert_eq!(found(9, Some(Language::English)), [id(3), id(2)]);
-        assert_eq!(vectors.vector(id(2)), Some(&[0.0, 1.0, 0.0][..]));
+        assert_eq!(vectors.vectors_of(id(2)).collect::<Vec<_>>(), [[0.0, 1.0, 0.0]]);
         assert_eq!(vectors.language(id(1)), Some(Language::Italian));
-        assert_eq!(vectors.vector(id(9)), None);
+        assert_eq!(vectors.vectors_of(id(9)).count(), 0);
+    }
+
+    #[test]
+    fn the_best_of_a_passages_rows_counts() {
+        let (_folder, path) = file_of(&[
+            (id(1), Language::Italian, [1.0, 0.0, 0.0]),
+            (id(1), Language::Italian, [0.0, 1.0, 0.0]),
+            (id(2), Language::English, [0.0, 0.0, 1.0]),
+        ]);
+        let vectors = Vectors::open(&path).unwrap();
+        assert_eq!(vectors.passages(), 2);
+        let query = vectors.query(vec![0.0, 1.0, 0.0]);
+        let best = vectors.cosine(&query, id(1)).unwrap();
+        assert_eq!(best, vectors.cosine_of_row(&query, 1));
+        assert!(best > vectors.cosine_of_row(&query, 0));
+        assert_eq!(vectors.cosine(&query, id(9)), None);
     }
 
     #[test]

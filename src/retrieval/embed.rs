@@ -15,8 +15,8 @@ use crate::domain::LanguageDetector;
 
 /// Requests that may wait for the thread.
 const QUEUE_MAX: usize = 64;
-/// Passages that are embedded in one go: about a third of a second of work on two cores.
-const BATCH: usize = 8;
+/// What is embedded in one go, with its padding: about a third of a second of work on two cores.
+const BATCH_BYTES: usize = 8192;
 /// Tokens that the model reads of a text.
 const TOKENS_MAX: usize = 512;
 
@@ -128,7 +128,10 @@ impl Embedder {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&i| texts[i].len());
         let mut vectors = vec![Vec::new(); texts.len()];
-        for batch in order.chunks(BATCH) {
+        while !order.is_empty() {
+            // The longest is the last.
+            let longest = texts[order[order.len() - 1]].len().max(1);
+            let batch = order.split_off(order.len().saturating_sub((BATCH_BYTES / longest).max(1)));
             let prefixed = batch.iter().map(|&i| format!("{PASSAGE_PREFIX}{}", texts[i])).collect();
             for (&i, vector) in batch.iter().zip(self.run(&self.queues.passages, prefixed)?) {
                 vectors[i] = vector;
@@ -179,7 +182,7 @@ impl Queues {
 fn embed(session: &mut TextEmbedding, texts: &[String]) -> Result<Vec<Vec<f32>>, RetrievalError> {
     let failed = |reason: String| RetrievalError::Embedding(reason);
     // A panic inside the runtime costs this batch, not the thread.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.embed(texts, Some(BATCH))))
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.embed(texts, Some(texts.len()))))
         .map_err(|_| failed("the embedding model panicked".to_owned()))?
         .map_err(|e| failed(e.to_string()))
 }

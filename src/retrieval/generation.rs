@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,18 +17,24 @@ use super::RetrievalError;
 use super::dense::{Vectors, VectorsWriter};
 use super::embed::EmbeddingModel;
 use super::lexical::{Lexical, LexicalWriter};
-use crate::domain::{Passage, PassageId};
+use crate::domain::{Passage, PassageId, sentences};
 
 /// Layout and analysis version of a generation; another one is rebuilt from the folders.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const CURRENT: &str = "CURRENT";
 const LOCK: &str = "LOCK";
 const LEXICAL: &str = "lexical";
 const VECTORS: &str = "vectors.bin";
+const SENTENCE_VECTORS: &str = "sentence_vectors.bin";
 const MANIFEST: &str = "manifest.json";
 const SUMMARY: &str = "generation.json";
 const PARTIAL: &str = "partial";
+
+/// Neighbouring sentences that share a vector.
+const SENTENCES_PER_VECTOR: usize = 2;
+/// Weight of the best pair of sentences beside the whole passage: see `docs/decisions/0005-fusion.md`.
+const SENTENCES_WEIGHT: f32 = 0.6;
 
 /// A passage as it is kept in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +59,27 @@ impl IndexedPassage {
         }
         text
     }
+
+    /// The passage in pairs of sentences, each embedded by itself: a short question matches the sentence that answers it
+    /// better than the whole that it stands in. At least one.
+    pub fn sentence_pairs(&self) -> Vec<String> {
+        let text = &self.passage.text;
+        let ranges = sentences(text);
+        if ranges.is_empty() {
+            return vec![text.clone()];
+        }
+        let pair = |pair: &[Range<usize>]| text[pair[0].start..pair[pair.len() - 1].end].to_owned();
+        ranges.chunks(SENTENCES_PER_VECTOR).map(pair).collect()
+    }
+}
+
+/// The vectors of a passage, unit length each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassageVectors {
+    /// Of [`IndexedPassage::text_to_embed`].
+    pub whole: Vec<f32>,
+    /// Of [`IndexedPassage::sentence_pairs`].
+    pub sentences: Vec<Vec<f32>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +103,7 @@ pub struct Generation {
     folder: PathBuf,
     pub(super) lexical: Lexical,
     pub(super) vectors: Vectors,
+    pub(super) sentence_vectors: Vectors,
     summary: GenerationSummary,
 }
 
@@ -131,6 +160,7 @@ impl IndexStore {
             store: self.clone(),
             lexical: LexicalWriter::open(&lexical)?,
             vectors: VectorsWriter::create(&partial.join(VECTORS), model.dims)?,
+            sentence_vectors: VectorsWriter::create(&partial.join(SENTENCE_VECTORS), model.dims)?,
             partial,
             base,
             model: model.clone(),
@@ -176,13 +206,26 @@ impl Generation {
         }
         let lexical = Lexical::open(&folder.join(LEXICAL))?;
         let vectors = Vectors::open(&folder.join(VECTORS))?;
-        if lexical.count() != summary.passages || vectors.count() != summary.passages {
+        let sentence_vectors = Vectors::open(&folder.join(SENTENCE_VECTORS))?;
+        if [lexical.count(), vectors.passages(), sentence_vectors.passages()] != [summary.passages; 3] {
             return Err(RetrievalError::damaged(folder, "its parts hold different numbers of passages"));
         }
-        if vectors.dims() != summary.model.dims {
+        if [vectors.dims(), sentence_vectors.dims()] != [summary.model.dims; 2] {
             return Err(RetrievalError::damaged(folder, "its vectors are not those of its model"));
         }
-        Ok(Generation { folder: folder.to_owned(), lexical, vectors, summary })
+        Ok(Generation { folder: folder.to_owned(), lexical, vectors, sentence_vectors, summary })
+    }
+
+    /// How well passages fit a centred question: the weighted mean of the cosines of the whole and of its
+    /// best pair of sentences.
+    pub(super) fn cosine(&self, question: Vec<f32>) -> impl Fn(PassageId) -> f32 {
+        let sentences = self.sentence_vectors.query(question.clone());
+        let whole = self.vectors.query(question);
+        move |id| {
+            let best_pair = self.sentence_vectors.cosine(&sentences, id).unwrap_or(0.0);
+            let whole = self.vectors.cosine(&whole, id).unwrap_or(0.0);
+            SENTENCES_WEIGHT * best_pair + (1.0 - SENTENCES_WEIGHT) * whole
+        }
     }
 
     pub fn summary(&self) -> &GenerationSummary {
@@ -220,6 +263,7 @@ pub struct Builder {
     partial: PathBuf,
     lexical: LexicalWriter,
     vectors: VectorsWriter,
+    sentence_vectors: VectorsWriter,
     base: Option<Arc<Generation>>,
     model: EmbeddingModel,
     removed: HashSet<PassageId>,
@@ -227,10 +271,12 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// `vector`: as many values as the model has dimensions, unit length.
-    pub fn add(&mut self, passage: &IndexedPassage, vector: &[f32]) -> Result<(), RetrievalError> {
+    /// `vectors`: as many values each as the model has dimensions.
+    pub fn add(&mut self, passage: &IndexedPassage, vectors: &PassageVectors) -> Result<(), RetrievalError> {
         self.lexical.add(passage)?;
-        self.vectors.push(passage.passage.id, passage.passage.language, vector)
+        let Passage { id, language, .. } = passage.passage;
+        self.vectors.push(id, language, &vectors.whole)?;
+        vectors.sentences.iter().try_for_each(|vector| self.sentence_vectors.push(id, language, vector))
     }
 
     /// Leaves a passage of the base out of the new generation. To be called before any passage is added.
@@ -254,13 +300,17 @@ impl Builder {
                 if self.removed.contains(&id) {
                     continue;
                 }
-                if let (Some(vector), Some(language)) = (base.vectors.vector(id), base.vectors.language(id)) {
-                    self.vectors.push(id, language, vector)?;
+                if let Some(language) = base.vectors.language(id) {
+                    base.vectors.vectors_of(id).try_for_each(|vector| self.vectors.push(id, language, vector))?;
+                    let mut sentences = base.sentence_vectors.vectors_of(id);
+                    sentences.try_for_each(|vector| self.sentence_vectors.push(id, language, vector))?;
                 }
             }
         }
         self.lexical.finish()?;
-        let passages = self.vectors.finish()?;
+        self.vectors.finish()?;
+        self.sentence_vectors.finish()?;
+        let passages = Vectors::open(&self.partial.join(VECTORS))?.passages();
         let built_at = std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs());
         let summary = GenerationSummary { format: FORMAT, model: self.model, passages, documents, built_at };
         let json = serde_json::to_vec_pretty(&summary).map_err(|e| RetrievalError::damaged(&self.partial, e))?;

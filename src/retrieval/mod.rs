@@ -14,5 +14,5 @@ mod search;
 pub use analysis::{codes, terms};
 pub use embed::{Embedder, EmbedderOptions, EmbeddingModel};
 pub use error::RetrievalError;
-pub use generation::{Builder, Generation, GenerationSummary, IndexStore, IndexedPassage};
+pub use generation::{Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors};
 pub use search::{Hit, Hits, SearchQuery, SearchTimings, Searcher};

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::dense::{DenseHit, DenseQuery};
 use super::fusion::{self, Fused};
 use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, terms};
-use crate::domain::{Language, Passage};
+use crate::domain::{Language, Passage, PassageId};
 
 /// Candidates taken from each side.
 const CANDIDATES: usize = 100;
@@ -34,7 +33,8 @@ pub struct Hit {
     pub context: Option<String>,
     /// Fused score, between 0 and 1.
     pub score: f32,
-    /// Centred cosine between the query and the passage, between -1 and 1.
+    /// Weighted mean of the query's centred cosines to the passage and to the best pair of its sentences, between -1
+    /// and 1.
     pub cosine: f32,
     /// BM25 score; `None`: no term of the query stands in the passage.
     pub lexical: Option<f32>,
@@ -105,13 +105,13 @@ impl Searcher {
             let dense = self.dense(&generation, query, &mut timings);
             (lexical.join(), dense)
         });
-        let (dense_query, dense) = dense?;
+        let (vector, dense) = dense?;
         let (lexical, lexical_ms) =
             lexical.map_err(|_| RetrievalError::damaged("the full-text index", "the search panicked"))?;
         let lexical = lexical?;
         timings.lexical = lexical_ms;
 
-        let cosine = |id| generation.vectors.cosine(&dense_query, id).unwrap_or(0.0);
+        let cosine = generation.cosine(vector);
         let fused = fusion::fuse(&lexical, &dense, cosine);
         let mut candidates = Vec::new();
         for fused in fused.into_iter().take(query.top.saturating_mul(LOOK_AHEAD)) {
@@ -129,15 +129,15 @@ impl Searcher {
         generation: &Generation,
         query: &SearchQuery,
         timings: &mut SearchTimings,
-    ) -> Result<(DenseQuery, Vec<DenseHit>), RetrievalError> {
+    ) -> Result<(Vec<f32>, Vec<PassageId>), RetrievalError> {
         let start = Instant::now();
         let vector = self.embedder.centred_query(&query.text)?;
         timings.embed = milliseconds(start);
         let start = Instant::now();
-        let dense_query = generation.vectors.query(vector);
+        let dense_query = generation.vectors.query(vector.clone());
         let hits = generation.vectors.search(&dense_query, CANDIDATES, query.document_language);
         timings.dense = milliseconds(start);
-        Ok((dense_query, hits))
+        Ok((vector, hits))
     }
 
     /// Share of the live passages in this language that hold the term, between 0 and 1.

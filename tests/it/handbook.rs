@@ -12,7 +12,7 @@ fn handbook_questions_find_their_documents() {
     let found = answerable.iter().filter(|result| result["rank"].as_u64().is_some_and(|rank| rank <= 3)).count();
     assert_eq!(answerable.len(), 52);
     // The aim is 50; what search reaches today may not get worse.
-    assert!(found >= 48, "only {found} of 52 questions have a right document among the first 3 hits");
+    assert!(found >= 49, "only {found} of 52 questions have a right document among the first 3 hits");
     let gate = &evaluation["gate"];
     assert_eq!(gate["unanswerable"], 8);
 }

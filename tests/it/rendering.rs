@@ -67,6 +67,11 @@ const MARKDOWN: &[(&str, &str)] = &[
          <th class=\"align-end\" scope=\"col\">B</th></tr></thead><tbody><tr><td><code>x|y</code></td>\
          <td class=\"align-end\">2</td></tr><tr><td>solo</td><td class=\"align-end\"></td></tr></tbody></table></div>",
     ),
+    (
+        "Dai documenti:\n\n> | Ferie | 26 |\n> | ROL | 32 | [1]",
+        "<p>Dai documenti:</p><blockquote><div class=\"table-scroll\" tabindex=\"0\"><table><tbody><tr><td>Ferie</td>\
+         <td>26</td></tr><tr><td>ROL</td><td>32 [1]</td></tr></tbody></table></div></blockquote>",
+    ),
     ("testo\n<!-- nota\nnascosta -->\n\naltro", "<p>testo\n&lt;!-- nota\nnascosta --&gt;</p><p>altro</p>"),
     ("***\n---", "<hr><hr>"),
     ("**aperto e [rotto", "<p>**aperto e [rotto</p>"),

@@ -12,6 +12,8 @@ const ITEM = /^( *)([-+*]|\d{1,9}[.)])(\s+|$)/;
 const INDENTED = /^(?: {4}|\t)/;
 const UNDERLINE = /^ {0,3}(=+|-{2,})\s*$/;
 const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
+/** Rows that a quote took out of their table, the last one with its citation mark. */
+const LONE_ROW = /^\s*\|.*\|(?:\s*\[\d+\])*\s*$/;
 const COMMENT = /^ {0,3}<!--/;
 
 /** Nesting beyond this is shown as text: no document needs it, and a hostile one must not exhaust the stack. */
@@ -85,6 +87,7 @@ function renderBlock(lines, at, into, options) {
   if (QUOTE.test(line)) return renderQuote(lines, at, into, options);
   if (ITEM.test(line)) return renderList(lines, at, into, options);
   if (isTable(lines, at)) return renderTable(lines, at, into, options);
+  if (LONE_ROW.test(line)) return renderLoneRows(lines, at, into, options);
   if (INDENTED.test(line)) return renderIndentedCode(lines, at, into);
   return renderParagraph(lines, at, into, options);
 }
@@ -232,8 +235,20 @@ function renderTable(lines, at, into, options) {
   return end;
 }
 
+function renderLoneRows(lines, at, into, options) {
+  const body = element('tbody');
+  let end = at;
+  while (end < lines.length && LONE_ROW.test(lines[end])) {
+    body.append(element('tr', {}, cellsOf(lines[end]).map((cell) => element('td', {}, renderInline(cell, options)))));
+    end += 1;
+  }
+  into.append(scrolling(element('table', {}, body)));
+  return end;
+}
+
+/** Citation marks behind a row belong to its last cell. */
 function cellsOf(line) {
-  const inner = line.trim().replace(/^\|/, '').replace(/(?<!\\)\|$/, '');
+  const inner = line.trim().replace(/\|\s*((?:\[\d+\])+)$/, ' $1').replace(/^\|/, '').replace(/(?<!\\)\|$/, '');
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll('\\|', '|'));
 }
 
@@ -261,5 +276,6 @@ function continuesParagraph(lines, at) {
   const item = ITEM.exec(line);
   // A number at the start of a wrapped line is not a list unless it starts one.
   const startsList = item && item[3] !== '' && (!/\d/.test(item[2]) || parseInt(item[2], 10) === 1);
-  return !(startsList || FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) || isTable(lines, at));
+  const startsBlock = [FENCE, HEADING, RULE, QUOTE, LONE_ROW].some((block) => block.test(line));
+  return !(startsList || startsBlock || isTable(lines, at));
 }
