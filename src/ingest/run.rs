@@ -213,14 +213,14 @@ impl IndexRun<'_> {
     }
 
     fn embed(&self, batch: &[IndexedPassage], builder: &mut Builder) -> Result<usize, IngestError> {
-        let pairs: Vec<Vec<String>> = batch.iter().map(IndexedPassage::sentence_pairs).collect();
+        let parts: Vec<Vec<String>> = batch.iter().map(IndexedPassage::parts).collect();
         let wholes = batch.iter().map(IndexedPassage::text_to_embed);
-        let texts: Vec<String> = wholes.chain(pairs.iter().flatten().cloned()).collect();
+        let texts: Vec<String> = wholes.chain(parts.iter().flatten().cloned()).collect();
         let mut vectors = self.embedder.passages(&texts)?;
-        let mut of_pairs = vectors.split_off(batch.len()).into_iter();
-        for ((passage, pairs), whole) in batch.iter().zip(&pairs).zip(vectors) {
-            let sentences = of_pairs.by_ref().take(pairs.len()).collect();
-            builder.add(passage, &PassageVectors { whole, sentences })?;
+        let mut of_parts = vectors.split_off(batch.len()).into_iter();
+        for ((passage, parts), whole) in batch.iter().zip(&parts).zip(vectors) {
+            let parts = of_parts.by_ref().take(parts.len()).collect();
+            builder.add(passage, &PassageVectors { whole, parts })?;
         }
         tracing::debug!(passages = batch.len(), "embedded a batch");
         Ok(batch.len())

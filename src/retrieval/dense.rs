@@ -1,5 +1,5 @@
 //! Vectors of passages in one immutable, memory-mapped file, searched exactly. A generation has two such files: one row
-//! for each passage, and one row for each pair of its sentences, which are looked at for candidates only.
+//! for each passage, and one row for each of its parts, which are looked at for candidates only.
 //!
 //! Layout, little endian: a header of 64 bytes (magic, version, dims, count, CRC-32 of what follows the rows), `count`
 //! rows of `dims` f32 (unit length), `count` passage ids of 16 bytes, `count` language bytes. Exact search is right up
@@ -285,6 +285,7 @@ mod tests {
             (id(1), Language::Italian, [1.0, 0.0, 0.0]),
             (id(2), Language::English, [0.0, 1.0, 0.0]),
             (id(3), Language::English, [0.6, 0.8, 0.0]),
+            (id(4), Language::Italian, [0.0, 0.0, 1.0]),
         ]);
         let vectors = Vectors::open(&path).unwrap();
         let found = |limit, only| -> Vec<_> { vectors.search(&vectors.query(vec![0.8, 0.6, 0.0]), limit, only) };

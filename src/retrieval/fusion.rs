@@ -6,7 +6,7 @@ use super::lexical::LexicalHit;
 use crate::domain::PassageId;
 
 /// Weight of the lexical side beside the dense one.
-const LEXICAL_WEIGHT: f32 = 0.5;
+const LEXICAL_WEIGHT: f32 = 0.3;
 
 /// A passage with what either side says of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +75,7 @@ mod tests {
             words in proptest::collection::hash_map(any::<u8>(), 0.0f32..1.0, 0..40),
             meanings in proptest::collection::hash_map(any::<u8>(), -1.0f32..1.0, 0..40),
         ) {
-            let union = words.keys().chain(meanings.keys()).collect::<std::collections::HashSet<_>>().len();
+            let union = words.keys().chain(meanings.keys()).collect::<HashSet<_>>().len();
             let words: Vec<_> = words.into_iter().map(|(n, share)| lexical(n, share)).collect();
             let meanings: Vec<(u8, f32)> = meanings.into_iter().collect();
             let found: Vec<PassageId> = meanings.iter().map(|&(n, _)| id(n)).collect();

@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,24 +16,22 @@ use super::RetrievalError;
 use super::dense::{Vectors, VectorsWriter};
 use super::embed::EmbeddingModel;
 use super::lexical::{Lexical, LexicalWriter};
-use crate::domain::{Passage, PassageId, sentences};
+use crate::domain::{Passage, PassageId};
 
 /// Layout and analysis version of a generation; another one is rebuilt from the folders.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const CURRENT: &str = "CURRENT";
 const LOCK: &str = "LOCK";
 const LEXICAL: &str = "lexical";
 const VECTORS: &str = "vectors.bin";
-const SENTENCE_VECTORS: &str = "sentence_vectors.bin";
+const PART_VECTORS: &str = "part_vectors.bin";
 const MANIFEST: &str = "manifest.json";
 const SUMMARY: &str = "generation.json";
 const PARTIAL: &str = "partial";
 
-/// Neighbouring sentences that share a vector.
-const SENTENCES_PER_VECTOR: usize = 2;
-/// Weight of the best pair of sentences beside the whole passage: see `docs/decisions/0005-fusion.md`.
-const SENTENCES_WEIGHT: f32 = 0.6;
+/// Weight of the best part beside the whole passage: see `docs/decisions/0005-fusion.md`.
+const BEST_PART_WEIGHT: f32 = 0.7;
 
 /// A passage as it is kept in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,18 +56,6 @@ impl IndexedPassage {
         }
         text
     }
-
-    /// The passage in pairs of sentences, each embedded by itself: a short question matches the sentence that answers it
-    /// better than the whole that it stands in. At least one.
-    pub fn sentence_pairs(&self) -> Vec<String> {
-        let text = &self.passage.text;
-        let ranges = sentences(text);
-        if ranges.is_empty() {
-            return vec![text.clone()];
-        }
-        let pair = |pair: &[Range<usize>]| text[pair[0].start..pair[pair.len() - 1].end].to_owned();
-        ranges.chunks(SENTENCES_PER_VECTOR).map(pair).collect()
-    }
 }
 
 /// The vectors of a passage, unit length each.
@@ -78,8 +63,8 @@ impl IndexedPassage {
 pub struct PassageVectors {
     /// Of [`IndexedPassage::text_to_embed`].
     pub whole: Vec<f32>,
-    /// Of [`IndexedPassage::sentence_pairs`].
-    pub sentences: Vec<Vec<f32>>,
+    /// Of [`IndexedPassage::parts`].
+    pub parts: Vec<Vec<f32>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +88,7 @@ pub struct Generation {
     folder: PathBuf,
     pub(super) lexical: Lexical,
     pub(super) vectors: Vectors,
-    pub(super) sentence_vectors: Vectors,
+    pub(super) part_vectors: Vectors,
     summary: GenerationSummary,
 }
 
@@ -160,7 +145,7 @@ impl IndexStore {
             store: self.clone(),
             lexical: LexicalWriter::open(&lexical)?,
             vectors: VectorsWriter::create(&partial.join(VECTORS), model.dims)?,
-            sentence_vectors: VectorsWriter::create(&partial.join(SENTENCE_VECTORS), model.dims)?,
+            part_vectors: VectorsWriter::create(&partial.join(PART_VECTORS), model.dims)?,
             partial,
             base,
             model: model.clone(),
@@ -206,25 +191,25 @@ impl Generation {
         }
         let lexical = Lexical::open(&folder.join(LEXICAL))?;
         let vectors = Vectors::open(&folder.join(VECTORS))?;
-        let sentence_vectors = Vectors::open(&folder.join(SENTENCE_VECTORS))?;
-        if [lexical.count(), vectors.passages(), sentence_vectors.passages()] != [summary.passages; 3] {
+        let part_vectors = Vectors::open(&folder.join(PART_VECTORS))?;
+        if [lexical.count(), vectors.passages(), part_vectors.passages()] != [summary.passages; 3] {
             return Err(RetrievalError::damaged(folder, "its parts hold different numbers of passages"));
         }
-        if [vectors.dims(), sentence_vectors.dims()] != [summary.model.dims; 2] {
+        if [vectors.dims(), part_vectors.dims()] != [summary.model.dims; 2] {
             return Err(RetrievalError::damaged(folder, "its vectors are not those of its model"));
         }
-        Ok(Generation { folder: folder.to_owned(), lexical, vectors, sentence_vectors, summary })
+        Ok(Generation { folder: folder.to_owned(), lexical, vectors, part_vectors, summary })
     }
 
-    /// How well passages fit a centred question: the weighted mean of the cosines of the whole and of its
-    /// best pair of sentences.
+    /// How well passages fit a centred question: the weighted mean of the cosines of the whole and of its best part,
+    /// which may be the whole.
     pub(super) fn cosine(&self, question: Vec<f32>) -> impl Fn(PassageId) -> f32 {
-        let sentences = self.sentence_vectors.query(question.clone());
+        let parts = self.part_vectors.query(question.clone());
         let whole = self.vectors.query(question);
         move |id| {
-            let best_pair = self.sentence_vectors.cosine(&sentences, id).unwrap_or(0.0);
             let whole = self.vectors.cosine(&whole, id).unwrap_or(0.0);
-            SENTENCES_WEIGHT * best_pair + (1.0 - SENTENCES_WEIGHT) * whole
+            let best = self.part_vectors.cosine(&parts, id).map_or(whole, |part| part.max(whole));
+            BEST_PART_WEIGHT * best + (1.0 - BEST_PART_WEIGHT) * whole
         }
     }
 
@@ -263,7 +248,7 @@ pub struct Builder {
     partial: PathBuf,
     lexical: LexicalWriter,
     vectors: VectorsWriter,
-    sentence_vectors: VectorsWriter,
+    part_vectors: VectorsWriter,
     base: Option<Arc<Generation>>,
     model: EmbeddingModel,
     removed: HashSet<PassageId>,
@@ -276,7 +261,7 @@ impl Builder {
         self.lexical.add(passage)?;
         let Passage { id, language, .. } = passage.passage;
         self.vectors.push(id, language, &vectors.whole)?;
-        vectors.sentences.iter().try_for_each(|vector| self.sentence_vectors.push(id, language, vector))
+        vectors.parts.iter().try_for_each(|vector| self.part_vectors.push(id, language, vector))
     }
 
     /// Leaves a passage of the base out of the new generation. To be called before any passage is added.
@@ -302,14 +287,14 @@ impl Builder {
                 }
                 if let Some(language) = base.vectors.language(id) {
                     base.vectors.vectors_of(id).try_for_each(|vector| self.vectors.push(id, language, vector))?;
-                    let mut sentences = base.sentence_vectors.vectors_of(id);
-                    sentences.try_for_each(|vector| self.sentence_vectors.push(id, language, vector))?;
+                    let mut parts = base.part_vectors.vectors_of(id);
+                    parts.try_for_each(|vector| self.part_vectors.push(id, language, vector))?;
                 }
             }
         }
         self.lexical.finish()?;
         self.vectors.finish()?;
-        self.sentence_vectors.finish()?;
+        self.part_vectors.finish()?;
         let passages = Vectors::open(&self.partial.join(VECTORS))?.passages();
         let built_at = std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs());
         let summary = GenerationSummary { format: FORMAT, model: self.model, passages, documents, built_at };

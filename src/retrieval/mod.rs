@@ -9,6 +9,7 @@ mod error;
 mod fusion;
 mod generation;
 mod lexical;
+mod parts;
 mod search;
 
 pub use analysis::{codes, terms};

@@ -33,7 +33,7 @@ pub struct Hit {
     pub context: Option<String>,
     /// Fused score, between 0 and 1.
     pub score: f32,
-    /// Weighted mean of the query's centred cosines to the passage and to the best pair of its sentences, between -1
+    /// Weighted mean of the query's centred cosines to the passage and to the best of its parts, between -1
     /// and 1.
     pub cosine: f32,
     /// BM25 score; `None`: no term of the query stands in the passage.

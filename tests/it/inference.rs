@@ -9,6 +9,8 @@ mod tiny;
 
 use std::path::PathBuf;
 
+use crate::skip::skip;
+
 /// The small real model.
 fn smollm() -> Option<PathBuf> {
     test_model("SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -18,11 +20,12 @@ fn smollm() -> Option<PathBuf> {
 fn test_model(name: &str) -> Option<PathBuf> {
     let folder = match std::env::var_os("CERVELLA_TEST_MODELS") {
         Some(folder) => PathBuf::from(folder),
-        None => directories::ProjectDirs::from("", "", "cervella")?.data_dir().join("models"),
+        None => cervella::models::default_folder().ok()?,
     };
     let path = folder.join(name);
     if !path.is_file() {
-        eprintln!("SKIPPED: `{}` is missing; set CERVELLA_TEST_MODELS to the folder that holds it", path.display());
+        let reason = format!("`{}` is missing: run `make setup-test models`", path.display());
+        skip(std::thread::current().name().unwrap_or("a test"), &reason);
         return None;
     }
     Some(path)

@@ -6,6 +6,7 @@ use cervella::inference::{
 use serde::Deserialize;
 
 use super::engine::{collect, request};
+use super::tiny::TinyModel;
 use super::{smollm, test_model};
 
 #[derive(Deserialize)]
@@ -178,7 +179,8 @@ fn texts_are_split_as_the_models_own_tokenizer_does() {
     if let Some(path) = smollm() {
         check_tokens(&Tokens::read(&ModelFile::open(path).unwrap()).unwrap(), &reference.smollm2);
     }
-    if let Some(path) = test_model("llama3-tiny.gguf") {
+    if let Some(path) = test_model("llama-3.1-tokenizer/tokenizer.json") {
+        let (_folder, path) = TinyModel::with_llama3_vocabulary(&path).written();
         check_tokens(&Tokens::read(&ModelFile::open(path).unwrap()).unwrap(), &reference.llama3);
     }
 }

@@ -106,6 +106,30 @@ impl TinyModel {
         model
     }
 
+    /// The same with the vocabulary of Llama 3, from the `tokenizer.json` of that model.
+    pub fn with_llama3_vocabulary(tokenizer: &Path) -> Self {
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(tokenizer).unwrap()).unwrap();
+        let mut tokens: Vec<(u64, String, i32)> = Vec::new();
+        for (text, id) in json["model"]["vocab"].as_object().unwrap() {
+            tokens.push((id.as_u64().unwrap(), text.clone(), 1));
+        }
+        for added in json["added_tokens"].as_array().unwrap() {
+            tokens.push((added["id"].as_u64().unwrap(), added["content"].as_str().unwrap().to_owned(), 3));
+        }
+        tokens.sort_unstable();
+        assert!(tokens.iter().enumerate().all(|(at, (id, ..))| at as u64 == *id), "the token ids have gaps");
+        let merges = json["model"]["merges"].as_array().unwrap();
+        let merges = merges.iter().map(|merge| merge.as_str().unwrap().to_owned());
+        let mut model = TinyModel::new();
+        model.set_metadata("tokenizer.ggml.pre", Value::String("llama-bpe".to_owned()));
+        model.set_metadata("tokenizer.ggml.eos_token_id", Value::U32(128_009));
+        model.set_metadata("tokenizer.ggml.merges", texts(merges));
+        let kinds = tokens.iter().map(|(.., kind)| Value::I32(*kind)).collect();
+        model.set_metadata("tokenizer.ggml.token_type", Value::Array(kinds));
+        model.set_metadata("tokenizer.ggml.tokens", texts(tokens.into_iter().map(|(_, text, _)| text)));
+        model
+    }
+
     fn add(&mut self, name: &str, shape: (usize, usize), dtype: GgmlDType) {
         let weights = (random(shape, self.tensors.len() as u64 + 1) * 0.2).unwrap();
         self.set(name, &weights, dtype);

@@ -1,0 +1,127 @@
+//! The parts of a passage that get a vector of their own: pairs of neighbouring sentences, and each row of a table under
+//! the names of its columns. A short question matches the line that answers it better than the whole it stands in.
+
+use super::IndexedPassage;
+use crate::domain::sentences;
+
+/// Neighbouring sentences that share a vector.
+const SENTENCES_PER_VECTOR: usize = 2;
+
+impl IndexedPassage {
+    /// The texts that are embedded beside the whole passage; at least one.
+    pub fn parts(&self) -> Vec<String> {
+        let columns = self.context.as_deref().and_then(|context| context.lines().next()).map(cells);
+        let mut parts = Parts { columns, ..Parts::default() };
+        let text = &self.passage.text;
+        for range in sentences(text) {
+            let line = text[range.clone()].trim();
+            if is_row(line) { parts.row(line) } else { parts.sentence(line) }
+        }
+        parts.end_pair();
+        if parts.done.is_empty() { vec![text.clone()] } else { parts.done }
+    }
+}
+
+#[derive(Default)]
+struct Parts<'a> {
+    /// Of the table that is being read.
+    columns: Option<Vec<&'a str>>,
+    pair: Vec<&'a str>,
+    done: Vec<String>,
+}
+
+impl<'a> Parts<'a> {
+    fn sentence(&mut self, sentence: &'a str) {
+        self.columns = None;
+        self.pair.push(sentence);
+        if self.pair.len() == SENTENCES_PER_VECTOR {
+            self.end_pair();
+        }
+    }
+
+    fn row(&mut self, line: &'a str) {
+        self.end_pair();
+        let cells = cells(line);
+        match &self.columns {
+            None => self.columns = Some(cells),
+            Some(_) if cells.iter().all(|cell| cell.chars().all(|c| matches!(c, '-' | ':'))) => {}
+            Some(columns) => self.done.push(labelled(columns, &cells)),
+        }
+    }
+
+    fn end_pair(&mut self) {
+        if !self.pair.is_empty() {
+            self.done.push(self.pair.join(" "));
+            self.pair.clear();
+        }
+    }
+}
+
+/// `Reason: moving house; Days: 1`.
+fn labelled(columns: &[&str], cells: &[&str]) -> String {
+    let mut text = String::new();
+    for (at, cell) in cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty()) {
+        text.push_str(if text.is_empty() { "" } else { "; " });
+        if let Some(column) = columns.get(at).filter(|column| !column.is_empty()) {
+            text.push_str(column);
+            text.push_str(": ");
+        }
+        text.push_str(cell);
+    }
+    text
+}
+
+/// Rows are lines with bars (Markdown) or with tabs between their cells (every other format).
+fn is_row(line: &str) -> bool {
+    line.starts_with('|') || line.contains('\t')
+}
+
+fn cells(line: &str) -> Vec<&str> {
+    let line = line.trim();
+    if line.starts_with('|') {
+        line.trim_matches('|').split('|').map(str::trim).collect()
+    } else {
+        line.split('\t').map(str::trim).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Language, Passage, PassageId};
+
+    #[track_caller]
+    fn check(text: &str, context: Option<&str>, expect: &[&str]) {
+        let passage = Passage {
+            id: PassageId([0; 16]),
+            path: "en/leave.md".into(),
+            title: "Leave".into(),
+            headings: Vec::new(),
+            anchor: None,
+            language: Language::English,
+            ordinal: 0,
+            text: text.into(),
+        };
+        let parts = IndexedPassage { passage, context: context.map(str::to_owned) }.parts();
+        let parts: Vec<&str> = parts.iter().map(|part| part.trim()).collect();
+        assert_eq!(parts, expect);
+    }
+
+    #[test]
+    fn sentences_go_in_pairs() {
+        check("One is here. Two is there. Three is last.", None, &["One is here. Two is there.", "Three is last."]);
+        check("...", None, &["..."]);
+    }
+
+    #[test]
+    fn a_row_stands_under_the_names_of_its_columns() {
+        let table = "Days off.\n\n| Reason | Days |\n|---|---|\n| Moving house | 1 |\n| Wedding | |\n\nAsk early.";
+        check(table, None, &["Days off.", "Reason: Moving house; Days: 1", "Reason: Wedding", "Ask early."]);
+        check("Reason\tDays\nMoving house\t1", None, &["Reason: Moving house; Days: 1"]);
+    }
+
+    #[test]
+    fn a_table_that_goes_on_keeps_its_columns() {
+        check("| Wedding | 15 |", Some("| Reason | Days |"), &["Reason: Wedding; Days: 15"]);
+    }
+}
