@@ -248,7 +248,7 @@ function renderLoneRows(lines, at, into, options) {
 
 /** Citation marks behind a row belong to its last cell. */
 function cellsOf(line) {
-  const inner = line.trim().replace(/\|\s*((?:\[\d+\])+)$/, ' $1').replace(/^\|/, '').replace(/(?<!\\)\|$/, '');
+  const inner = line.trim().replace(/\s*\|\s*((?:\[\d+\])+)$/, ' $1').replace(/^\|/, '').replace(/(?<!\\)\|$/, '');
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll('\\|', '|'));
 }
 
