@@ -8,11 +8,11 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerOptions, Answerer};
-use crate::inference::{Engine, EngineOptions, InferenceError};
+use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
 use crate::ingest::{IndexReport, IndexRun, IngestError, Progress};
-use crate::models::{ModelsError, ModelsFolder, default_folder};
+use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
 use crate::retrieval::{Embedder, EmbedderOptions, IndexStore, RetrievalError, Searcher};
-use crate::settings::Settings;
+use crate::settings::{KvPrecision, Settings};
 
 mod service;
 
@@ -28,6 +28,9 @@ pub enum AppError {
     Inference(#[from] InferenceError),
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// With the model of the catalogue that would fit.
+    #[error("{source}{}", smaller.as_ref().map(|id| format!("; `{id}` would fit")).unwrap_or_default())]
+    TooLarge { source: InferenceError, smaller: Option<String> },
     #[error("no knowledge folder is set: name one in `knowledge.folders` or CERVELLA__KNOWLEDGE__FOLDERS")]
     NoFolders,
     #[error("loading the models panicked")]
@@ -114,13 +117,49 @@ impl App {
 
     /// Loads the model that writes answers and starts its thread.
     pub fn engine(&self) -> Result<Arc<Engine>, AppError> {
+        match self.engine_with(&self.settings.models.answer) {
+            Err(AppError::Inference(too_large @ InferenceError::TooLarge { .. })) => {
+                match self.settings.models.fallback.as_str() {
+                    "" => Err(self.too_large(too_large)),
+                    fallback => {
+                        tracing::warn!("{too_large}; loading the fallback model");
+                        self.engine_with(fallback)
+                    }
+                }
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn engine_with(&self, answer: &str) -> Result<Arc<Engine>, AppError> {
+        Ok(Arc::new(Engine::start(self.engine_options(answer)?)?))
+    }
+
+    /// How an answer model is run; `answer`: as in the settings.
+    pub fn engine_options(&self, answer: &str) -> Result<EngineOptions, AppError> {
         let settings = &self.settings.inference;
-        let options = EngineOptions {
-            model: self.models.resolve_answer(&self.settings.models.answer)?,
+        Ok(EngineOptions {
+            model: self.models.resolve_answer(answer)?,
             context_tokens_max: settings.context_tokens_max,
+            slots: settings.slots,
+            kv_format: match settings.kv {
+                KvPrecision::F16 => KvFormat::F16,
+                KvPrecision::Int8 => KvFormat::Int8,
+            },
             queue_max: settings.queue_max,
+            keep_prefixes: true,
+        })
+    }
+
+    /// Names the first model of the catalogue whose weights fit into what this one's were too large for.
+    fn too_large(&self, source: InferenceError) -> AppError {
+        let InferenceError::TooLarge { needed_mb, weights_mb, available_mb, .. } = source else {
+            return AppError::Inference(source);
         };
-        Ok(Arc::new(Engine::start(options)?))
+        let room_mb = available_mb.saturating_sub(needed_mb - weights_mb);
+        let fits = |entry: &&CatalogueEntry| entry.size_bytes().is_some_and(|bytes| bytes / 1_000_000 <= room_mb);
+        let smaller = Catalogue::embedded().of_role(Role::Answer).find(fits).map(|entry| entry.id.clone());
+        AppError::TooLarge { source, smaller }
     }
 
     /// Loads everything that an answer needs, on threads that may wait; without an answer model, answers are quotes.
@@ -152,6 +191,11 @@ impl App {
         let options = AnswerOptions {
             passages_max: settings.passages_max,
             prompt_tokens_max: settings.prompt_tokens_max,
+            first_token_target: match settings.first_token_target_ms {
+                0 => None,
+                target => Some(Duration::from_millis(target)),
+            },
+            speculate: self.settings.inference.speculate,
             new_tokens_max: settings.new_tokens_max,
             deadline: Duration::from_secs(settings.deadline_s),
             evidence_min: settings.evidence_min,

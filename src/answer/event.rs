@@ -2,7 +2,8 @@
 
 use crate::domain::{Answer, Citation, Language};
 
-/// Events of one answer, in this order: `Started`, then `Quote` if passages were found, any number of `Text`, and
+/// Events of one answer, in this order: `Started`, then `Quote` if passages were found, `Waiting` if the model
+/// is busy, any number of `Text`, and
 /// `Done` or `Failed` as the last one. A cancelled answer ends without a last event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnswerEvent {
@@ -10,6 +11,8 @@ pub enum AnswerEvent {
     Started { trace_id: String, language: Language },
     /// The best passage, before the model has written a word.
     Quote(Citation),
+    /// The model is busy: so many questions are served before, and it will take about so long until it begins.
+    Waiting { ahead: usize, seconds: f64 },
     /// Checked text of the answer, to be appended; its marks `[n]` are those of the final citations.
     Text(String),
     /// The whole answer; its text replaces what was streamed.

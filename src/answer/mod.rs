@@ -34,6 +34,10 @@ pub struct AnswerOptions {
     pub passages_max: usize,
     /// Tokens of the prompt at most.
     pub prompt_tokens_max: usize,
+    /// From the question to the model's first word; `None`: the prompt is as long as it may be.
+    pub first_token_target: Option<Duration>,
+    /// Whether the model's next tokens are guessed from the prompt.
+    pub speculate: bool,
     pub new_tokens_max: usize,
     /// From the question to the end of its answer.
     pub deadline: Duration,

@@ -14,7 +14,7 @@ use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, TokenCo
 use crate::inference::{
     ChatMessage, ChatRole, Engine, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
-use crate::prompt::{self, NumberedPassage, Reference};
+use crate::prompt::{self, Candidate, Reference};
 use crate::retrieval::{Hit, SearchQuery, terms};
 
 /// Documents that are named when the answer is that the documents do not say.
@@ -146,7 +146,7 @@ impl Run<'_> {
             self.send(AnswerEvent::Quote(citation(1, hit, quote.text.clone())))?;
         }
         if let Some(engine) = self.answerer.engine.as_deref() {
-            let written = self.write(engine, hits)?;
+            let written = self.write(engine, hits, &quotes)?;
             if written.does_not_know {
                 return self.abstain(hits);
             }
@@ -181,9 +181,9 @@ impl Run<'_> {
     }
 
     /// Lets the model write and passes on what the passages support.
-    fn write(&mut self, engine: &Engine, hits: &[Hit]) -> Result<Written, AnswerError> {
+    fn write(&mut self, engine: &Engine, hits: &[Hit], quotes: &[Quote]) -> Result<Written, AnswerError> {
         let mut written = Written::default();
-        let Some((request, shown)) = self.request(engine, hits)? else { return Ok(written) };
+        let Some((request, shown)) = self.request(engine, hits, quotes)? else { return Ok(written) };
         let mut stream = match engine.submit(request) {
             Ok(stream) => stream,
             Err(InferenceError::QueueFull { .. }) => {
@@ -192,13 +192,16 @@ impl Run<'_> {
             }
             Err(other) => return Err(other.into()),
         };
-        let shown = &hits[..shown];
+        let shown: Vec<&Hit> = shown.iter().map(|&index| &hits[index]).collect();
         let mut checker = Checker::new(shown.iter().map(|hit| (&hit.passage, hit.context.as_deref())), self.language);
         let mut draft = Draft::default();
         let mut raw = String::new();
         let mut whole = true;
         while let Some(event) = stream.blocking_recv() {
             match event {
+                GenerationEvent::Queued { ahead, wait } => {
+                    self.send(AnswerEvent::Waiting { ahead, seconds: wait.as_secs_f64() })?;
+                }
                 GenerationEvent::Started { prompt_tokens, cached_tokens } => {
                     self.tokens.prompt = prompt_tokens;
                     self.tokens.cached = cached_tokens;
@@ -207,10 +210,10 @@ impl Run<'_> {
                     self.timings.first_token.get_or_insert(milliseconds(self.start));
                     raw.push_str(&piece);
                     for sentence in draft.push(&piece) {
-                        self.pass_on(&sentence, shown, &mut checker, &mut written)?;
+                        self.pass_on(&sentence, &shown, &mut checker, &mut written)?;
                     }
                 }
-                GenerationEvent::Finished { reason, generated_tokens } => {
+                GenerationEvent::Finished { reason, generated_tokens, .. } => {
                     self.tokens.generated = generated_tokens;
                     whole = reason == FinishReason::Stop;
                     if reason == FinishReason::Cancelled {
@@ -227,28 +230,41 @@ impl Run<'_> {
             }
         }
         for sentence in draft.finish(whole) {
-            self.pass_on(&sentence, shown, &mut checker, &mut written)?;
+            self.pass_on(&sentence, &shown, &mut checker, &mut written)?;
         }
         written.does_not_know = written.text.is_empty() && does_not_know(&raw);
         tracing::info!(withheld = written.withheld, cited = written.citations.len(), "checked");
         Ok(written)
     }
 
-    /// The request and the number of passages in its prompt; `None` when not even one passage fits.
-    fn request(&self, engine: &Engine, hits: &[Hit]) -> Result<Option<(GenerateRequest, usize)>, AnswerError> {
+    /// The request, and which hits are in its prompt; `None` when not even one passage fits.
+    fn request(
+        &mut self,
+        engine: &Engine,
+        hits: &[Hit],
+        quotes: &[Quote],
+    ) -> Result<Option<(GenerateRequest, Vec<usize>)>, AnswerError> {
         let options = &self.answerer.options;
-        let numbered: Vec<NumberedPassage<'_>> = hits
+        let candidates: Vec<Candidate<'_>> = hits
             .iter()
             .enumerate()
-            .map(|(at, hit)| NumberedPassage { n: at + 1, passage: &hit.passage, context: hit.context.as_deref() })
+            .map(|(at, Hit { passage, context, .. })| {
+                let excerpt = quotes.get(at).map(|quote| quote.text.as_str());
+                Candidate { passage, context: context.as_deref(), excerpt }
+            })
             .collect();
         let messages = |system: &str, user: &str| {
             vec![ChatMessage::new(ChatRole::System, system), ChatMessage::new(ChatRole::User, user)]
         };
         let room = engine.context_tokens().saturating_sub(options.new_tokens_max);
-        let tokens_max = options.prompt_tokens_max.min(room);
+        let mut tokens_max = options.prompt_tokens_max.min(room);
+        if let Some(target) = options.first_token_target {
+            let left = target.saturating_sub(self.start.elapsed());
+            tokens_max = tokens_max.min(engine.prompt_tokens_within(&prompt::system(self.language)?, left)?);
+        }
+        self.tokens.budget = tokens_max;
         let count = |system: &str, user: &str| engine.prompt_tokens(&messages(system, user)).unwrap_or(usize::MAX);
-        let prompt = prompt::prompt(self.language, &self.question.text, &numbered, tokens_max, count)?;
+        let prompt = prompt::prompt(self.language, &self.question.text, &candidates, tokens_max, count)?;
         if count(&prompt.system, &prompt.user) > room {
             return Ok(None);
         }
@@ -259,6 +275,7 @@ impl Run<'_> {
             stop: Vec::new(),
             deadline: self.start + options.deadline,
             cancel: self.cancel.clone(),
+            speculate: options.speculate,
         };
         Ok(Some((request, prompt.passages)))
     }
@@ -267,7 +284,7 @@ impl Run<'_> {
     fn pass_on(
         &mut self,
         sentence: &DraftSentence,
-        shown: &[Hit],
+        shown: &[&Hit],
         checker: &mut Checker<'_>,
         written: &mut Written,
     ) -> Result<(), AnswerError> {
@@ -285,7 +302,7 @@ impl Run<'_> {
         written.text.push_str(&piece);
         written.said.push(sentence.text.clone());
         if written.citations.iter().all(|citation| citation.n != n) {
-            written.citations.push(citation(n, &shown[n - 1], quote));
+            written.citations.push(citation(n, shown[n - 1], quote));
         }
         let asked = terms(&self.question.text, self.language);
         written.informs |= terms(&sentence.text, self.language).iter().any(|term| !asked.contains(term));

@@ -30,6 +30,7 @@ pub async fn print_answer(
         match event {
             AnswerEvent::Started { language: of_question, .. } => language = of_question,
             AnswerEvent::Quote(citation) => print_quote(&citation, out)?,
+            AnswerEvent::Waiting { ahead, seconds } => print_wait(language, ahead, seconds, out)?,
             AnswerEvent::Text(piece) => {
                 out.write_all(piece.as_bytes())?;
                 out.flush()?;
@@ -59,6 +60,15 @@ fn print_quote(citation: &Citation, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  │ {line}")?;
     }
     writeln!(out, "  └ {}\n", source(citation))?;
+    out.flush()
+}
+
+fn print_wait(language: Language, ahead: usize, seconds: f64, out: &mut impl Write) -> io::Result<()> {
+    let seconds = seconds.ceil();
+    match language {
+        Language::Italian => writeln!(out, "(in coda dopo {ahead}: comincio tra circa {seconds} s)\n")?,
+        Language::English => writeln!(out, "(behind {ahead} in the queue: about {seconds} s until I begin)\n")?,
+    }
     out.flush()
 }
 

@@ -43,7 +43,10 @@ async fn print_json(
         match event {
             AnswerEvent::Done(answer) => return output::json(&answer),
             AnswerEvent::Failed { message, trace_id } => anyhow::bail!("{message} ({trace_id})"),
-            AnswerEvent::Started { .. } | AnswerEvent::Quote(_) | AnswerEvent::Text(_) => {}
+            AnswerEvent::Started { .. }
+            | AnswerEvent::Quote(_)
+            | AnswerEvent::Waiting { .. }
+            | AnswerEvent::Text(_) => {}
         }
     }
     anyhow::ensure!(stop.is_cancelled(), "the answer ended without a result");

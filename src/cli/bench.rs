@@ -2,6 +2,8 @@
 
 mod embed;
 mod generate;
+mod perplexity;
+mod speculate;
 
 use clap::Subcommand;
 
@@ -11,6 +13,8 @@ use crate::app::App;
 pub(super) enum BenchCommand {
     Generate(generate::GenerateBench),
     Embed(embed::EmbedBench),
+    Perplexity(perplexity::PerplexityBench),
+    Speculate(speculate::SpeculateBench),
 }
 
 impl BenchCommand {
@@ -18,6 +22,8 @@ impl BenchCommand {
         match self {
             BenchCommand::Generate(bench) => bench.run(),
             BenchCommand::Embed(bench) => bench.run(app),
+            BenchCommand::Perplexity(bench) => bench.run(),
+            BenchCommand::Speculate(bench) => bench.run(app),
         }
     }
 }

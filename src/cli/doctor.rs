@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::output;
 use crate::app::App;
+use crate::inference::MemoryPlan;
 use crate::settings::{self, Overrides, Settings};
 
 /// Free disk below which an index run may fail.
 const DISK_MIN_BYTES: u64 = 1 << 30;
-/// Memory that the process needs beside the weights: embedding model, KV cache, index.
-const MEMORY_BESIDE_WEIGHTS_BYTES: u64 = 2 << 30;
+/// Memory that the process needs beside the answer model: embedding model, index.
+const MEMORY_BESIDE_BYTES: u64 = 1 << 30;
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArguments {
@@ -87,7 +88,7 @@ impl DoctorArguments {
 fn checks(settings: &Settings) -> anyhow::Result<Vec<Check>> {
     let app = App::new(settings.clone())?;
     let answer = app.models().resolve_answer(&settings.models.answer);
-    let weights = answer.as_ref().ok().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len());
+    let model_folder = answer.as_ref().ok().and_then(|path| path.parent()).map(Path::to_owned);
     Ok(vec![
         Check::ok("settings", "read and checked"),
         folders(settings),
@@ -103,7 +104,8 @@ fn checks(settings: &Settings) -> anyhow::Result<Vec<Check>> {
             format!("{} documents, {} passages", summary.documents, summary.passages)
         }),
         disk(app.data()),
-        memory(weights),
+        packed(model_folder.as_deref()),
+        memory(&app),
         Check::ok("processor", processor()),
     ])
 }
@@ -131,17 +133,35 @@ fn disk(data: &Path) -> Check {
     }
 }
 
-fn memory(weights: u64) -> Check {
-    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = info
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
-        .map(|kilobytes| kilobytes * 1024);
-    match available {
-        None => Check::warning("memory", "cannot be measured"),
-        Some(available) => {
-            let needed = weights + MEMORY_BESIDE_WEIGHTS_BYTES;
-            let detail = format!("{} available, about {} needed", gigabytes(available), gigabytes(needed));
+/// The weights in the form of this processor are kept beside the model.
+fn packed(folder: Option<&Path>) -> Check {
+    let Some(folder) = folder else { return Check::warning("packed weights", "no answer model is installed") };
+    match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Check::ok("packed weights", format!("kept in {}", folder.display())),
+        Err(_) => Check::warning(
+            "packed weights",
+            format!("{} cannot be written: every start packs the weights again", folder.display()),
+        ),
+    }
+}
+
+fn memory(app: &App) -> Check {
+    let Ok(options) = app.engine_options(&app.settings().models.answer) else {
+        return Check::warning("memory", "no answer model is installed");
+    };
+    match MemoryPlan::read(&options) {
+        Err(error) => Check::warning("memory", error.to_string()),
+        Ok(MemoryPlan { available_bytes: None, .. }) => Check::warning("memory", "cannot be measured"),
+        Ok(plan) => {
+            let (needed, available) = (plan.needed_bytes() + MEMORY_BESIDE_BYTES, plan.available_bytes.unwrap_or(0));
+            let detail = format!(
+                "{} available, {} needed at most ({} of weights, {} for {} conversations)",
+                gigabytes(available),
+                gigabytes(needed),
+                gigabytes(plan.weights_bytes),
+                gigabytes(plan.cache_bytes),
+                options.slots
+            );
             if available < needed { Check::warning("memory", detail) } else { Check::ok("memory", detail) }
         }
     }

@@ -41,6 +41,8 @@ pub struct AnswerTimings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TokenCounts {
     pub prompt: usize,
+    /// Tokens that the prompt was allowed to have, by its own limit and by the time until the first word.
+    pub budget: usize,
     /// Prompt tokens that were still in the KV cache from an earlier question.
     pub cached: usize,
     pub generated: usize,

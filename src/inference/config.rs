@@ -1,6 +1,8 @@
 //! The shape of a Llama model, read from GGUF metadata and checked before anything is computed with it.
 
+use super::attention::Heads;
 use super::error::{InferenceError, Result};
+use super::kv::{KvFormat, KvShape};
 use super::rope::RopeScaling;
 use super::weights::ModelFile;
 
@@ -85,9 +87,24 @@ impl LlamaConfig {
         })
     }
 
-    /// Bytes of keys and values that one position takes in a [`super::KvCache`].
-    pub fn kv_bytes_per_token(&self) -> usize {
-        2 * self.layer_count * self.kv_head_count * self.head_size * size_of::<f32>()
+    /// Values in a row of queries.
+    pub fn q_width(&self) -> usize {
+        self.head_count * self.head_size
+    }
+
+    /// Values in a row of keys, or of values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_head_count * self.head_size
+    }
+
+    pub(super) fn heads(&self) -> Heads {
+        Heads { heads: self.head_count, kv_heads: self.kv_head_count, head_size: self.head_size }
+    }
+
+    /// What a cache of this model is made of.
+    pub fn kv_shape(&self, capacity: usize, format: KvFormat) -> KvShape {
+        let (layers, kv_heads, head_size) = (self.layer_count, self.kv_head_count, self.head_size);
+        KvShape { layers, kv_heads, head_size, capacity, format }
     }
 }
 

@@ -57,8 +57,24 @@ pub enum InferenceError {
     Stopped,
     #[error("the generation ended in a panic; its cache was cleared and the engine goes on")]
     Panicked,
+    #[error("a step that this generation shared with another one failed")]
+    StepFailed,
+    #[error(
+        "the model `{path}` needs {needed_mb} MB of memory ({weights_mb} MB of weights, {cache_mb} MB for {slots} conversations of {context_tokens} tokens), and {available_mb} MB are free; choose a smaller model in `models.answer`, or lower `inference.context_tokens_max` or `inference.slots`"
+    )]
+    TooLarge {
+        path: PathBuf,
+        needed_mb: u64,
+        weights_mb: u64,
+        cache_mb: u64,
+        slots: usize,
+        context_tokens: usize,
+        available_mb: u64,
+    },
     #[error("the thread of the engine cannot be started")]
     Thread(#[source] std::io::Error),
+    #[error("{bytes} bytes of memory cannot be had")]
+    Memory { bytes: u64, source: std::io::Error },
     #[error("a computation of the model failed")]
     Compute(#[source] Box<candle_core::Error>),
 }

@@ -1,259 +1,287 @@
 //! The Llama network for GGUF files: Llama 3.x and every model of that architecture. RMSNorm, grouped-query attention
-//! with rotary positions, SwiGLU. Weights are read where they lie in the file; sequences live in [`KvCache`].
+//! with rotary positions, SwiGLU. Sequences live in [`KvCache`]; one step reads tokens of several of them, so that the
+//! weights are read once for all.
 //!
 //! Source: Llama 3 (<https://arxiv.org/abs/2407.21783>), section 3.2, and the tensor names of GGUF's `llama`.
 
-use std::collections::HashSet;
+mod load;
+mod workspace;
 
-use candle_core::quantized::{GgmlDType, QMatMul};
-use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Module, Tensor};
-use candle_nn::ops::rms_norm;
-use candle_nn::rotary_emb::rope_i;
+use std::sync::Arc;
 
-use super::attention::attend;
+use candle_core::quantized::QTensor;
+use candle_core::utils::barrier_pool;
+use candle_core::{Device, Tensor};
+
+use super::attention::{Attention, Segment};
 use super::config::LlamaConfig;
+use super::elementwise::{add, rms_norm, rotate, swiglu};
 use super::error::{InferenceError, Result};
 use super::kv::KvCache;
+use super::matrix::{Matrix, Product, multiply};
 use super::rope::Rope;
 use super::rows::for_rows;
-use super::weights::ModelFile;
+use workspace::Workspace;
 
-/// Prompts are read in chunks of this many tokens: the activations of a chunk stay in the caches of the CPU, and
-/// between two chunks a job can be cancelled.
-pub const PREFILL_CHUNK_TOKENS: usize = 64;
+/// Most rows of a step: the memory of its activations is reserved for so many.
+pub const STEP_ROWS_MAX: usize = 512;
 
-/// A loaded model. It holds no sequence and can serve several, one call at a time.
+/// A loaded model with the memory of one step. It holds no sequence and can serve several.
 pub struct Llama {
     config: LlamaConfig,
     rope: Rope,
-    embedding: QMatMul,
+    /// Read row by row where it lies in the file.
+    embedding: Arc<QTensor>,
     layers: Vec<Layer>,
-    norm: Tensor,
-    output: QMatMul,
+    norm: Vec<f32>,
+    output: Arc<Matrix>,
+    workspace: Workspace,
 }
 
 struct Layer {
-    attention_norm: Tensor,
-    q: QMatMul,
-    k: QMatMul,
-    v: QMatMul,
-    attention_output: QMatMul,
-    feed_forward_norm: Tensor,
-    gate: QMatMul,
-    up: QMatMul,
-    down: QMatMul,
+    attention_norm: Vec<f32>,
+    q: Matrix,
+    k: Matrix,
+    v: Matrix,
+    attention_output: Matrix,
+    feed_forward_norm: Vec<f32>,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
+}
+
+/// What one sequence gives to a step.
+pub struct Feed<'a> {
+    pub cache: &'a mut KvCache,
+    /// Tokens behind what the cache holds.
+    pub tokens: &'a [u32],
+    pub logits: Wanted,
+}
+
+/// The tokens of a [`Feed`] whose logits are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Nothing,
+    Last,
+    All,
+}
+
+impl Wanted {
+    /// Of so many tokens.
+    pub fn rows(self, tokens: usize) -> usize {
+        match self {
+            Wanted::Nothing => 0,
+            Wanted::Last => 1,
+            Wanted::All => tokens,
+        }
+    }
 }
 
 impl Llama {
-    /// Takes the weights of `file`. When `output.weight` is missing the token embeddings serve as output too.
-    ///
-    /// # Errors
-    /// Metadata or tensors are missing or misshapen, or the file holds tensors that this network does not use:
-    /// leaving those out would give wrong answers without a word.
-    pub fn load(file: &ModelFile) -> Result<Self> {
-        let config = LlamaConfig::read(file)?;
-        let mut loader = Loader {
-            file,
-            expandable_bytes: EXPANDED_BYTES_MAX,
-            used: HashSet::from(["rope_freqs.weight".to_owned()]),
-        };
-        let vocabulary = (config.vocabulary_size, config.embedding_size);
-        let embedding = loader.matrix("token_embd.weight", vocabulary)?;
-        let output = match file.tensor_shape("output.weight") {
-            Some(_) => loader.matrix("output.weight", vocabulary)?,
-            None => embedding.clone(),
-        };
-        let norm = loader.vector("output_norm.weight", config.embedding_size)?;
-        let layers = (0..config.layer_count).map(|layer| loader.layer(layer, &config)).collect::<Result<_>>()?;
-        if let Some(unknown) = file.tensor_names().find(|&name| !loader.used.contains(name)) {
-            let what = format!("the tensor `{unknown}`");
-            return Err(InferenceError::Unsupported { path: file.path().to_owned(), what });
-        }
-        let rope = Rope::new(config.rope_base, config.head_size, &config.rope_scaling);
-        Ok(Llama { config, rope, embedding, layers, norm, output })
-    }
-
     pub fn config(&self) -> &LlamaConfig {
         &self.config
     }
 
-    /// Reads `tokens` behind what `cache` holds and returns the logits of the last one, of shape `(vocabulary,)`.
+    /// Reads the tokens of all feeds, at most [`STEP_ROWS_MAX`] together, and computes the logits that they want; see
+    /// [`logits`](Self::logits). A token's results are the same to the last bit whatever else is in the step.
+    ///
+    /// `go_on` is asked before every layer; `false` when it said no: then nothing was read.
     ///
     /// # Errors
-    /// No tokens, more than there is room for, or a failed computation; the cache then holds what it held before,
-    /// plus the chunks that were read completely.
-    pub fn forward(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Tensor> {
-        self.forward_while(tokens, cache, || true)?.ok_or(InferenceError::Stopped)
-    }
-
-    /// Like [`forward`](Self::forward), but asks `go_on` before every chunk of [`PREFILL_CHUNK_TOKENS`]; `None` when
-    /// it said no. The cache then holds the chunks before that.
-    ///
-    /// # Errors
-    /// See [`forward`](Self::forward).
-    pub fn forward_while(
-        &self,
-        tokens: &[u32],
-        cache: &mut KvCache,
-        mut go_on: impl FnMut() -> bool,
-    ) -> Result<Option<Tensor>> {
-        cache.reserve(tokens.len())?;
-        let mut last = None;
-        for chunk in tokens.chunks(PREFILL_CHUNK_TOKENS) {
-            if !go_on() {
-                return Ok(None);
-            }
-            last = Some(self.read(chunk, cache)?);
-        }
-        let hidden = last.ok_or(InferenceError::EmptyPrompt)?;
-        let hidden = hidden.narrow(0, hidden.dim(0)? - 1, 1)?;
-        Ok(Some(self.logits(&hidden)?.squeeze(0)?))
-    }
-
-    /// Logits of every one of `tokens`, of shape `(tokens, vocabulary)`: for perplexity, and for tests.
-    ///
-    /// # Errors
-    /// See [`forward`](Self::forward).
-    pub fn all_logits(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Tensor> {
-        cache.reserve(tokens.len())?;
-        let mut logits = Vec::new();
-        for chunk in tokens.chunks(PREFILL_CHUNK_TOKENS) {
-            logits.push(self.logits(&self.read(chunk, cache)?)?);
-        }
-        if logits.is_empty() {
+    /// No tokens, more than there is room for, a token outside the vocabulary, or a failed computation: then nothing
+    /// was read.
+    pub fn step(&mut self, feeds: &mut [Feed<'_>], go_on: &dyn Fn() -> bool) -> Result<bool> {
+        let rows: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
+        if feeds.iter().any(|feed| feed.tokens.is_empty()) || rows == 0 {
             return Err(InferenceError::EmptyPrompt);
         }
-        Ok(Tensor::cat(&logits, 0)?)
-    }
-
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let hidden = rms_norm(&hidden.contiguous()?, &self.norm, self.config.rms_epsilon)?;
-        Ok(project(&self.output, &hidden)?)
-    }
-
-    /// One chunk through all layers; returns the residual stream, `(tokens, embedding)`.
-    fn read(&self, tokens: &[u32], cache: &mut KvCache) -> Result<Tensor> {
-        let (cos, sin) = self.rope.angles(cache.len(), tokens.len())?;
-        let ids = Tensor::from_slice(tokens, tokens.len(), &Device::Cpu)?;
-        let mut hidden = self.embedding.embedding(&ids)?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let normed = rms_norm(&hidden, &layer.attention_norm, self.config.rms_epsilon)?;
-            let mixed = self.attention(layer, index, &normed, (&cos, &sin), cache)?;
-            hidden = (hidden + project(&layer.attention_output, &mixed)?)?;
-            let normed = rms_norm(&hidden, &layer.feed_forward_norm, self.config.rms_epsilon)?;
-            let gate = project(&layer.gate, &normed)?;
-            gate.inplace_op2(&project(&layer.up, &normed)?, &SwiGlu)?;
-            hidden = (hidden + project(&layer.down, &gate)?)?;
+        if rows > STEP_ROWS_MAX {
+            return Err(InferenceError::PromptTooLong { prompt_tokens: rows, context_tokens: STEP_ROWS_MAX });
         }
-        cache.commit(tokens);
-        Ok(hidden)
-    }
-
-    /// `normed` is `(tokens, embedding)`; returns the heads side by side, `(tokens, heads * head_size)`.
-    fn attention(
-        &self,
-        layer: &Layer,
-        index: usize,
-        normed: &Tensor,
-        (cos, sin): (&Tensor, &Tensor),
-        cache: &KvCache,
-    ) -> candle_core::Result<Tensor> {
-        let LlamaConfig { head_count, kv_head_count, head_size, .. } = self.config;
-        let count = normed.dim(0)?;
-        let q = project(&layer.q, normed)?.reshape((count, head_count, head_size))?.transpose(0, 1)?.contiguous()?;
-        let q = rope_i(&q.unsqueeze(0)?, cos, sin)?.squeeze(0)?;
-        // Keys keep the order (token, head) of the cache: each token is a batch of its own with its own angle.
-        let k = project(&layer.k, normed)?.reshape((count, kv_head_count, 1, head_size))?;
-        let k = rope_i(&k, &cos.unsqueeze(1)?, &sin.unsqueeze(1)?)?.squeeze(2)?;
-        let v = project(&layer.v, normed)?.reshape((count, kv_head_count, head_size))?;
-        let (keys, values) = cache.append(index, &k, &v)?;
-        attend(&q, &keys, &values)
-    }
-}
-
-/// `(rows, inputs)` times the transposed `(outputs, inputs)` weights: `(rows, outputs)`.
-fn project(weights: &QMatMul, rows: &Tensor) -> candle_core::Result<Tensor> {
-    weights.forward(rows)
-}
-
-/// `gate = silu(gate) * up` in place.
-struct SwiGlu;
-
-impl InplaceOp2 for SwiGlu {
-    fn name(&self) -> &'static str {
-        "swiglu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        gate: &mut CpuStorage,
-        gate_layout: &Layout,
-        up: &CpuStorage,
-        up_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let (CpuStorage::F32(gate), CpuStorage::F32(up)) = (gate, up) else {
-            candle_core::bail!("activations have to be f32");
-        };
-        let (Some((start, end)), Some((up_start, up_end))) =
-            (gate_layout.contiguous_offsets(), up_layout.contiguous_offsets())
-        else {
-            candle_core::bail!("activations have to be contiguous");
-        };
-        let (_, width) = gate_layout.shape().dims2()?;
-        let up = &up[up_start..up_end];
-        for_rows(&mut gate[start..end], width, |row, gate| {
-            for (gate, up) in gate.iter_mut().zip(&up[row * width..(row + 1) * width]) {
-                *gate = *gate / (1.0 + (-*gate).exp()) * up;
+        feeds.iter().try_for_each(|feed| feed.cache.reserve(feed.tokens.len()))?;
+        self.embed(feeds)?;
+        let positions = feeds.iter().flat_map(|feed| feed.cache.len()..feed.cache.len() + feed.tokens.len());
+        self.rope.angles(positions, &mut self.workspace.cos, &mut self.workspace.sin);
+        for index in 0..self.layers.len() {
+            if !go_on() {
+                return Ok(false);
             }
+            self.attention(index, rows, feeds)?;
+            self.feed_forward(index, rows)?;
+        }
+        self.compute_logits(feeds)?;
+        for feed in feeds {
+            feed.cache.commit(feed.tokens);
+        }
+        Ok(true)
+    }
+
+    /// Logits of the last step, `vocabulary` for each token that was wanted, in the order of the feeds.
+    pub fn logits(&self) -> &[f32] {
+        &self.workspace.logits
+    }
+
+    /// Reads all of `tokens` behind what `cache` holds and returns the logits of the last one.
+    ///
+    /// # Errors
+    /// See [`step`](Self::step); the cache then holds what it held before, plus the steps that were complete.
+    pub fn forward(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<&[f32]> {
+        cache.reserve(tokens.len())?;
+        if tokens.is_empty() {
+            return Err(InferenceError::EmptyPrompt);
+        }
+        let last = tokens.len().div_ceil(STEP_ROWS_MAX) - 1;
+        for (index, tokens) in tokens.chunks(STEP_ROWS_MAX).enumerate() {
+            let logits = if index == last { Wanted::Last } else { Wanted::Nothing };
+            self.step(&mut [Feed { cache, tokens, logits }], &|| true)?;
+        }
+        Ok(self.logits())
+    }
+
+    /// Logits of every one of `tokens`, `vocabulary` each: for perplexity, and for tests.
+    ///
+    /// # Errors
+    /// See [`forward`](Self::forward).
+    pub fn all_logits(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
+        /// The logits of so many tokens are held twice.
+        const ROWS: usize = 64;
+        cache.reserve(tokens.len())?;
+        let mut logits = Vec::with_capacity(tokens.len() * self.config.vocabulary_size);
+        for tokens in tokens.chunks(ROWS) {
+            self.step(&mut [Feed { cache, tokens, logits: Wanted::All }], &|| true)?;
+            logits.extend_from_slice(self.logits());
+        }
+        Ok(logits)
+    }
+
+    fn embed(&mut self, feeds: &[Feed<'_>]) -> Result<()> {
+        let ids: Vec<u32> = feeds.iter().flat_map(|feed| feed.tokens).copied().collect();
+        let ids = Tensor::from_slice(&ids, ids.len(), &Device::Cpu)?;
+        let embedded: Vec<f32> = self.embedding.embedding(&ids)?.flatten_all()?.to_vec1()?;
+        self.workspace.hidden[..embedded.len()].copy_from_slice(&embedded);
+        Ok(())
+    }
+
+    fn attention(&mut self, index: usize, rows: usize, feeds: &mut [Feed<'_>]) -> Result<()> {
+        let Llama { config, layers, workspace: w, .. } = self;
+        let layer = &layers[index];
+        let (width, q_width, kv_width) = (config.embedding_size, config.q_width(), config.kv_width());
+        normalise(&w.hidden[..rows * width], &layer.attention_norm, config.rms_epsilon, &mut w.normed);
+        let (q, k, v) = (&mut w.q[..rows * q_width], &mut w.k[..rows * kv_width], &mut w.v[..rows * kv_width]);
+        let products = &mut [
+            Product { weights: &layer.q, out: q },
+            Product { weights: &layer.k, out: k },
+            Product { weights: &layer.v, out: v },
+        ];
+        multiply(&w.normed[..rows * width], rows, &mut w.activations, products)?;
+        let half = config.head_size / 2;
+        let angles = |row: usize| (&w.cos[row * half..(row + 1) * half], &w.sin[row * half..(row + 1) * half]);
+        for (values, width) in [(&mut *q, q_width), (&mut *k, kv_width)] {
+            for_rows(values, width, |row, values| {
+                let (cos, sin) = angles(row);
+                rotate(values, cos, sin);
+            });
+        }
+        let mut row = 0;
+        for feed in feeds.iter_mut() {
+            let of_feed = row * kv_width..(row + feed.tokens.len()) * kv_width;
+            feed.cache.write(index, &k[of_feed.clone()], &v[of_feed]);
+            row += feed.tokens.len();
+        }
+        let mixed = &mut w.mixed[..rows * q_width];
+        attend(config, index, feeds, q, mixed, &w.attention);
+        let projected = &mut w.projected[..rows * width];
+        let products = &mut [Product { weights: &layer.attention_output, out: projected }];
+        multiply(mixed, rows, &mut w.activations, products)?;
+        for_rows(&mut w.hidden[..rows * width], width, |row, hidden| {
+            add(hidden, &w.projected[row * width..(row + 1) * width]);
         });
+        Ok(())
+    }
+
+    fn feed_forward(&mut self, index: usize, rows: usize) -> Result<()> {
+        let Llama { config, layers, workspace: w, .. } = self;
+        let layer = &layers[index];
+        let (width, inner) = (config.embedding_size, config.feed_forward_size);
+        normalise(&w.hidden[..rows * width], &layer.feed_forward_norm, config.rms_epsilon, &mut w.normed);
+        let products = &mut [
+            Product { weights: &layer.gate, out: &mut w.gate[..rows * inner] },
+            Product { weights: &layer.up, out: &mut w.up[..rows * inner] },
+        ];
+        multiply(&w.normed[..rows * width], rows, &mut w.activations, products)?;
+        for_rows(&mut w.gate[..rows * inner], inner, |row, gate| swiglu(gate, &w.up[row * inner..(row + 1) * inner]));
+        let products = &mut [Product { weights: &layer.down, out: &mut w.projected[..rows * width] }];
+        multiply(&w.gate[..rows * inner], rows, &mut w.activations, products)?;
+        for_rows(&mut w.hidden[..rows * width], width, |row, hidden| {
+            add(hidden, &w.projected[row * width..(row + 1) * width]);
+        });
+        Ok(())
+    }
+
+    fn compute_logits(&mut self, feeds: &[Feed<'_>]) -> Result<()> {
+        let Llama { config, workspace: w, .. } = self;
+        let width = config.embedding_size;
+        let mut end = 0;
+        let mut wanted = 0;
+        for feed in feeds {
+            end += feed.tokens.len();
+            for row in end - feed.logits.rows(feed.tokens.len())..end {
+                let hidden = &w.hidden[row * width..(row + 1) * width];
+                rms_norm(hidden, &self.norm, config.rms_epsilon, &mut w.normed[wanted * width..(wanted + 1) * width]);
+                wanted += 1;
+            }
+        }
+        w.logits.resize(wanted * config.vocabulary_size, 0.0);
+        if wanted > 0 {
+            let products = &mut [Product { weights: &self.output, out: &mut w.logits }];
+            multiply(&w.normed[..wanted * width], wanted, &mut w.activations, products)?;
+        }
         Ok(())
     }
 }
 
-/// Candle multiplies Q4_1, Q5_0 and Q5_1 one value at a time on x86. Small models of these types are expanded to f32,
-/// which loses nothing and is several times as fast; this is as much memory as that may take.
-const EXPANDED_BYTES_MAX: usize = 1 << 30;
-
-struct Loader<'a> {
-    file: &'a ModelFile,
-    /// What is left of [`EXPANDED_BYTES_MAX`].
-    expandable_bytes: usize,
-    used: HashSet<String>,
+/// Normalises the rows of `hidden`, as wide as `weight`, into `out`.
+fn normalise(hidden: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let width = weight.len();
+    for_rows(&mut out[..hidden.len()], width, |row, out| {
+        rms_norm(&hidden[row * width..(row + 1) * width], weight, epsilon, out);
+    });
 }
 
-impl Loader<'_> {
-    fn matrix(&mut self, name: &str, shape: (usize, usize)) -> Result<QMatMul> {
-        self.used.insert(name.to_owned());
-        let weights = self.file.matrix(name, shape)?;
-        let slow = matches!(weights.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
-        let bytes = shape.0 * shape.1 * size_of::<f32>();
-        if slow && bytes <= self.expandable_bytes {
-            self.expandable_bytes -= bytes;
-            return Ok(QMatMul::Tensor(weights.dequantize(&Device::Cpu)?));
+/// Attention of all feeds in one layer; `q` and `mixed` are `(rows, heads * head_size)`.
+fn attend(
+    config: &LlamaConfig,
+    layer: usize,
+    feeds: &[Feed<'_>],
+    mut q: &[f32],
+    mut mixed: &mut [f32],
+    workspaces: &workspace::AttentionWorkspaces,
+) {
+    let mut work = Vec::with_capacity(feeds.len());
+    for feed in feeds {
+        let (start, rows) = (feed.cache.len(), feed.tokens.len());
+        let (q_of_feed, mixed_of_feed);
+        (q_of_feed, q) = q.split_at(rows * config.q_width());
+        (mixed_of_feed, mixed) = mixed.split_at_mut(rows * config.q_width());
+        let segment = Segment { kv: feed.cache.store(), layer, start, rows };
+        work.push(Attention::new(segment, config.heads(), q_of_feed, mixed_of_feed));
+    }
+    let items: usize = work.iter().map(Attention::items).sum();
+    barrier_pool().execute_chunked(items, |range| {
+        let mut workspace = workspaces.of_this_thread();
+        for item in range {
+            let mut left = item;
+            let at = work.iter().find(|attention| {
+                let here = left < attention.items();
+                if !here {
+                    left -= attention.items();
+                }
+                here
+            });
+            if let Some(attention) = at {
+                // SAFETY: the pool hands out each item once.
+                unsafe { attention.attend(left, &mut workspace) };
+            }
         }
-        Ok(QMatMul::QTensor(weights))
-    }
-
-    fn vector(&mut self, name: &str, len: usize) -> Result<Tensor> {
-        self.used.insert(name.to_owned());
-        self.file.vector(name, len)
-    }
-
-    fn layer(&mut self, index: usize, config: &LlamaConfig) -> Result<Layer> {
-        let name = |part: &str| format!("blk.{index}.{part}.weight");
-        let (width, inner) = (config.embedding_size, config.feed_forward_size);
-        let heads = config.head_count * config.head_size;
-        let kv_heads = config.kv_head_count * config.head_size;
-        Ok(Layer {
-            attention_norm: self.vector(&name("attn_norm"), width)?,
-            q: self.matrix(&name("attn_q"), (heads, width))?,
-            k: self.matrix(&name("attn_k"), (kv_heads, width))?,
-            v: self.matrix(&name("attn_v"), (kv_heads, width))?,
-            attention_output: self.matrix(&name("attn_output"), (width, heads))?,
-            feed_forward_norm: self.vector(&name("ffn_norm"), width)?,
-            gate: self.matrix(&name("ffn_gate"), (inner, width))?,
-            up: self.matrix(&name("ffn_up"), (inner, width))?,
-            down: self.matrix(&name("ffn_down"), (width, inner))?,
-        })
-    }
+    });
 }

@@ -7,14 +7,23 @@
 
 mod attention;
 mod config;
+mod elementwise;
 mod error;
+mod generation;
 pub mod gguf;
 mod job;
+mod kernels;
 mod kv;
 mod llama;
+mod matrix;
+mod memory;
+mod packed;
+mod rates;
 mod rope;
 mod rows;
 mod sampling;
+mod scheduler;
+mod speculate;
 mod tokens;
 mod weights;
 mod worker;
@@ -22,13 +31,14 @@ mod worker;
 pub use config::LlamaConfig;
 pub use error::InferenceError;
 pub use job::{FinishReason, GenerateRequest, GenerationEvent};
-pub use kv::KvCache;
-pub use llama::{Llama, PREFILL_CHUNK_TOKENS};
+pub use kv::{KvCache, KvFormat};
+pub use llama::{Feed, Llama, STEP_ROWS_MAX, Wanted};
+pub use memory::MemoryPlan;
 pub use rope::{Llama3Scaling, Rope, RopeScaling, llama3_divisors};
 pub use sampling::{REPETITION_WINDOW_TOKENS, Sampler, SamplingOptions};
 pub use tokens::{ChatMessage, ChatRole, StopFilter, TokenStream, Tokens};
 pub use weights::ModelFile;
-pub use worker::{Engine, EngineOptions, warm_up};
+pub use worker::{Engine, EngineOptions};
 
 /// Threads that a computation is spread over: one per physical core, or as `RAYON_NUM_THREADS` says.
 pub fn threads() -> usize {

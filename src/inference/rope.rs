@@ -1,8 +1,6 @@
 //! Rotary position embeddings in GGUF's Llama order: dimensions `2i` and `2i + 1` of a head are rotated together.
 //! (The converter reorders the rows of the query and key weights for this.) Only angles live here.
 
-use candle_core::{Device, Tensor};
-
 /// How the frequencies of a model were stretched for long contexts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RopeScaling {
@@ -36,13 +34,17 @@ impl Rope {
         Rope { frequencies }
     }
 
-    /// Cosines and sines for `count` positions from `start`, each of shape `(count, head_size / 2)`.
-    pub(crate) fn angles(&self, start: usize, count: usize) -> candle_core::Result<(Tensor, Tensor)> {
-        let angles =
-            (start..start + count).flat_map(|position| self.frequencies.iter().map(move |f| f * position as f64));
-        let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip();
-        let shape = (count, self.frequencies.len());
-        Ok((Tensor::from_vec(cos, shape, &Device::Cpu)?, Tensor::from_vec(sin, shape, &Device::Cpu)?))
+    /// Cosines and sines for `positions`, `head_size / 2` each, into buffers that are kept.
+    pub(super) fn angles(&self, positions: impl Iterator<Item = usize>, cos: &mut Vec<f32>, sin: &mut Vec<f32>) {
+        cos.clear();
+        sin.clear();
+        for position in positions {
+            for frequency in &self.frequencies {
+                let (s, c) = (frequency * position as f64).sin_cos();
+                cos.push(c as f32);
+                sin.push(s as f32);
+            }
+        }
     }
 }
 
@@ -142,9 +144,9 @@ mod tests {
     #[test]
     fn angles_go_on_where_the_cache_ends() {
         let rope = Rope::new(10_000.0, 8, &RopeScaling::None);
-        let (cos, sin) = rope.angles(5, 2).unwrap();
-        assert_eq!(cos.dims(), [2, 4]);
-        let sin: Vec<Vec<f32>> = sin.to_vec2().unwrap();
-        assert!((sin[1][1] - 0.6f32.sin()).abs() < 1e-6);
+        let (mut cos, mut sin) = (vec![9.0], vec![9.0]);
+        rope.angles(5..7, &mut cos, &mut sin);
+        assert_eq!((cos.len(), sin.len()), (8, 8));
+        assert!((sin[5] - 0.6f32.sin()).abs() < 1e-6);
     }
 }

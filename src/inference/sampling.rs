@@ -44,25 +44,24 @@ impl Sampler {
         Sampler { options, processor, recent: Vec::new() }
     }
 
-    /// The next token, from logits of shape `(vocabulary,)`.
+    /// The next token, from the logits of the vocabulary.
     ///
     /// # Errors
-    /// The logits are of another shape, or not numbers.
-    pub fn sample(&mut self, logits: &Tensor) -> Result<u32> {
+    /// The logits are not numbers.
+    pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
         let penalty = self.options.repetition_penalty.filter(|&penalty| penalty != 1.0);
         let min_p = self.options.min_p.filter(|&share| share > 0.0 && self.options.temperature > 0.0);
-        let token = if penalty.is_none() && min_p.is_none() {
-            self.processor.sample(logits)?
-        } else {
-            let mut values: Vec<f32> = logits.to_vec1()?;
-            if let Some(penalty) = penalty {
-                penalize(&mut values, &self.recent, penalty);
-            }
-            if let Some(share) = min_p {
-                drop_improbable(&mut values, share, self.options.temperature as f32);
-            }
-            self.processor.sample(&Tensor::from_slice(&values, values.len(), &Device::Cpu)?)?
-        };
+        if penalty.is_none() && self.options.temperature <= 0.0 {
+            return Ok(most_probable(logits));
+        }
+        let mut values = logits.to_vec();
+        if let Some(penalty) = penalty {
+            penalize(&mut values, &self.recent, penalty);
+        }
+        if let Some(share) = min_p {
+            drop_improbable(&mut values, share, self.options.temperature as f32);
+        }
+        let token = self.processor.sample(&Tensor::from_slice(&values, values.len(), &Device::Cpu)?)?;
         if penalty.is_some() {
             if self.recent.len() == REPETITION_WINDOW_TOKENS {
                 self.recent.remove(0);
@@ -71,6 +70,17 @@ impl Sampler {
         }
         Ok(token)
     }
+}
+
+/// The first of the largest.
+fn most_probable(logits: &[f32]) -> u32 {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (token, &logit) in logits.iter().enumerate() {
+        if logit > best.1 {
+            best = (token, logit);
+        }
+    }
+    best.0 as u32
 }
 
 /// Source: CTRL (<https://arxiv.org/abs/1909.05858>), section 4.1, with its later correction for negative logits.
@@ -94,13 +104,9 @@ fn drop_improbable(logits: &mut [f32], share: f32, temperature: f32) {
 mod tests {
     use super::*;
 
-    fn logits(values: &[f32]) -> Tensor {
-        Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap()
-    }
-
     fn drawn(options: SamplingOptions, values: &[f32]) -> Vec<u32> {
         let mut sampler = Sampler::new(options);
-        let mut drawn: Vec<u32> = (0..200).map(|_| sampler.sample(&logits(values)).unwrap()).collect();
+        let mut drawn: Vec<u32> = (0..200).map(|_| sampler.sample(values).unwrap()).collect();
         drawn.sort_unstable();
         drawn.dedup();
         drawn
@@ -125,7 +131,7 @@ mod tests {
         let draw = |seed| {
             let options = SamplingOptions { temperature: 1.0, seed, ..Default::default() };
             let mut sampler = Sampler::new(options);
-            (0..50).map(|_| sampler.sample(&logits(&[1.0, 1.0, 1.0, 1.0])).unwrap()).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.sample(&[1.0, 1.0, 1.0, 1.0]).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

@@ -13,10 +13,11 @@ use candle_core::quantized::k_quants::{
 use candle_core::quantized::{GgmlDType, GgmlType, QStorage, QTensor, QuantizedType};
 use candle_core::{CpuStorage, Device, Tensor};
 use half::{bf16, f16};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use super::error::{InferenceError, Result};
 use super::gguf::{self, Gguf, GgufError, TensorEntry, Value};
+use super::kernels::{Format, Shape};
 
 /// An opened model file: its metadata, and its tensors on demand.
 pub struct ModelFile {
@@ -127,6 +128,44 @@ impl ModelFile {
     pub fn matrix(&self, name: &str, (rows, columns): (usize, usize)) -> Result<Arc<QTensor>> {
         let placed = self.find(name, &[rows, columns])?;
         Ok(Arc::new(QTensor::new(QStorage::Cpu(self.mapped(&placed)), (rows, columns))?))
+    }
+
+    /// Format and shape of a matrix that the kernels of this processor can multiply with; `None` for all others.
+    pub(super) fn packable(&self, name: &str) -> Option<(Format, Shape)> {
+        let entry = self.gguf.tensors.get(name)?;
+        let format = match dtype_of(entry.type_code)? {
+            GgmlDType::Q4K => Format::Q4K,
+            GgmlDType::Q6K => Format::Q6K,
+            GgmlDType::Q8_0 => Format::Q8_0,
+            GgmlDType::Q4_0 => Format::Q4_0,
+            GgmlDType::Q4_1 => Format::Q4_1,
+            _ => return None,
+        };
+        let &[outputs, inputs] = entry.shape.as_slice() else { return None };
+        format.supports(outputs, inputs).then_some((format, Shape { outputs, inputs }))
+    }
+
+    /// The bytes of a tensor as they lie in the file; empty when there is no such tensor.
+    pub(super) fn blocks(&self, name: &str) -> &[u8] {
+        let entry = self.gguf.tensors.get(name);
+        let placed = entry.and_then(|entry| self.placed(name, entry).ok());
+        placed.map_or(&[], |placed| &self.map[placed.offset..placed.offset + placed.bytes])
+    }
+
+    /// Gives the pages of a tensor back; they are read again when somebody asks.
+    pub(super) fn forget_pages(&self, name: &str) {
+        let bytes = self.blocks(name);
+        let offset = bytes.as_ptr().addr() - self.map.as_ptr().addr();
+        // SAFETY: pages of a read-only file mapping that are dropped come back with the same contents.
+        let dropped = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, bytes.len()) };
+        if let Err(error) = dropped {
+            tracing::debug!(error = &error as &dyn std::error::Error, "pages of the model file stay in memory");
+        }
+    }
+
+    /// The whole file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.map
     }
 
     /// A vector of `len` values, copied out as f32.

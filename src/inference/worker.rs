@@ -1,21 +1,29 @@
-//! The engine that the rest of the house talks to: one thread, named `generate`, owns the weights and the cache and
-//! takes one job after the other from a bounded queue. What a job does is in [`super::job`].
+//! The engine that the rest of the house talks to: one thread, named `generate`, owns the weights and the caches and
+//! takes jobs from a bounded queue. How jobs share the work is in [`super::scheduler`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::config::LlamaConfig;
 use super::error::{InferenceError, Result};
-use super::job::{GenerateRequest, GenerationEvent, Generator, Job};
-use super::kv::KvCache;
-use super::llama::Llama;
-use super::tokens::{ChatMessage, Tokens};
+use super::job::{GenerateRequest, GenerationEvent, Job};
+use super::kv::{KeptPrefixes, KvCache, KvFormat};
+use super::llama::{Feed, Llama, Wanted};
+use super::memory::MemoryPlan;
+use super::packed;
+use super::rates::Rates;
+use super::scheduler::{Load, Scheduler, Shared};
+use super::tokens::{ChatMessage, ChatRole, Tokens};
 use super::weights::ModelFile;
+
+/// Tokens of the first measurement.
+const WARM_UP_TOKENS: usize = 64;
 
 /// What an engine is started with.
 #[derive(Clone, Debug)]
@@ -24,16 +32,39 @@ pub struct EngineOptions {
     pub model: PathBuf,
     /// Upper bound of the context; the model's own bound holds as well.
     pub context_tokens_max: usize,
-    /// Jobs that may wait while one runs; at least 1.
+    /// Conversations that are served at the same time; at least 1.
+    pub slots: usize,
+    pub kv_format: KvFormat,
+    /// Jobs that may wait for a slot; at least 1.
     pub queue_max: usize,
+    /// Whether beginnings of prompts are kept on disk, beside the model.
+    pub keep_prefixes: bool,
+}
+
+impl EngineOptions {
+    /// With the defaults of the settings.
+    pub fn new(model: impl Into<PathBuf>) -> Self {
+        EngineOptions {
+            model: model.into(),
+            context_tokens_max: 8192,
+            slots: 3,
+            kv_format: KvFormat::F16,
+            queue_max: 4,
+            keep_prefixes: true,
+        }
+    }
 }
 
 /// A running engine. Dropping it stops it.
 pub struct Engine {
     tokens: Arc<Tokens>,
+    rates: Arc<Rates>,
+    load: Arc<Load>,
     model_name: String,
     context_tokens: usize,
+    slots: usize,
     queue_max: usize,
+    waiting: Arc<AtomicUsize>,
     jobs: Mutex<Option<SyncSender<Job>>>,
     stop: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -41,39 +72,43 @@ pub struct Engine {
 
 /// What the thread reports once it has loaded.
 struct Loaded {
-    tokens: Arc<Tokens>,
+    shared: Shared,
     model_name: String,
     context_tokens: usize,
 }
 
 impl Engine {
-    /// Starts the thread, loads the model in it and waits until it can answer at full speed: the first forward pass,
-    /// in which candle prepares its own copy of some weights, is over. Takes seconds; call it off the async threads.
+    /// Starts the thread, loads the model in it and waits until it can answer at full speed. The first time with a
+    /// model takes longer: its weights are packed for this processor. Call it off the async threads.
     ///
     /// # Errors
-    /// The model cannot be loaded, or the thread not be started.
+    /// The model cannot be loaded or is too large for this machine, or the thread cannot be started.
     pub fn start(options: EngineOptions) -> Result<Self> {
-        let queue_max = options.queue_max.max(1);
-        let (jobs, waiting) = mpsc::sync_channel(queue_max);
+        let (queue_max, slots) = (options.queue_max.max(1), options.slots.max(1));
+        let (jobs, queue) = mpsc::sync_channel(queue_max);
         let (report, loaded) = mpsc::sync_channel(1);
         let stop = CancellationToken::new();
         let stopping = stop.clone();
-        let run = move || match load(&options) {
-            Ok((loaded, mut generator)) => {
+        let run = move || match load(&options, slots) {
+            Ok((loaded, mut scheduler)) => {
                 if report.send(Ok(loaded)).is_ok() {
-                    serve(&waiting, &stopping, &mut generator);
+                    scheduler.serve(&queue, &stopping);
                 }
             }
             Err(error) => drop(report.send(Err(error))),
         };
         let thread =
             std::thread::Builder::new().name("generate".to_owned()).spawn(run).map_err(InferenceError::Thread)?;
-        let Loaded { tokens, model_name, context_tokens } = loaded.recv().unwrap_or(Err(InferenceError::Panicked))?;
+        let Loaded { shared, model_name, context_tokens } = loaded.recv().unwrap_or(Err(InferenceError::Panicked))?;
         Ok(Engine {
-            tokens,
+            tokens: shared.tokens,
+            rates: shared.rates,
+            load: shared.load,
             model_name,
             context_tokens,
+            slots,
             queue_max,
+            waiting: Arc::default(),
             jobs: Mutex::new(Some(jobs)),
             stop,
             thread: Mutex::new(Some(thread)),
@@ -95,17 +130,46 @@ impl Engine {
             return Err(InferenceError::PromptTooLong { prompt_tokens: prompt.len(), context_tokens });
         }
         let new_tokens_max = request.new_tokens_max.min(self.context_tokens - prompt.len());
-        // A text for every token, one for what was held back, the start and the end.
-        let (events, receiver) = tokio::sync::mpsc::channel(new_tokens_max + 3);
+        // A text for every token, one for what was held back, the place in the queue, the start and the end.
+        let (events, receiver) = tokio::sync::mpsc::channel(new_tokens_max + 4);
         let span = tracing::info_span!("generate", prompt_tokens = prompt.len(), new_tokens_max);
-        let job = Job { prompt, new_tokens_max, request, events, span, queued: Instant::now() };
+        let shared_tokens = self.shared_tokens(&request.messages, &prompt)?;
+        let place = Some(Waiting::new(&self.waiting));
+        let job = Job { prompt, shared_tokens, new_tokens_max, request, events, span, queued: Instant::now(), place };
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let jobs = jobs.as_ref().ok_or(InferenceError::Stopped)?;
+        if let Some((ahead, wait)) = self.wait() {
+            job.send(GenerationEvent::Queued { ahead, wait });
+        }
         match jobs.try_send(job) {
             Ok(()) => Ok(receiver),
             Err(TrySendError::Full(_)) => Err(InferenceError::QueueFull { waiting: self.queue_max }),
             Err(TrySendError::Disconnected(_)) => Err(InferenceError::Stopped),
         }
+    }
+
+    /// Jobs ahead of one that comes now, and how long it will wait by the measured rates; `None`: a slot is free.
+    fn wait(&self) -> Option<(usize, Duration)> {
+        let running = self.load.running();
+        // The newest is the one that asks.
+        let waiting = self.waiting.load(Ordering::Relaxed).saturating_sub(1);
+        if running.len() + waiting < self.slots {
+            return None;
+        }
+        let mut left: Vec<f64> =
+            running.iter().map(|left| self.rates.seconds(left.prompt_tokens, left.new_tokens)).collect();
+        left.sort_by(f64::total_cmp);
+        // The slot that is free first, and as much again for everybody who is ahead in the queue.
+        let first = left.first().copied().unwrap_or_default();
+        let each = left.iter().sum::<f64>() / left.len().max(1) as f64 / self.slots as f64;
+        Some((running.len() + waiting, Duration::from_secs_f64(first + each * waiting as f64)))
+    }
+
+    /// Tokens at the front of `prompt` that every conversation with the same rules begins with.
+    fn shared_tokens(&self, messages: &[ChatMessage], prompt: &[u32]) -> Result<usize> {
+        let Some(rules) = messages.first().filter(|message| message.role == ChatRole::System) else { return Ok(0) };
+        let other = self.tokens.encode_chat(&[rules.clone(), ChatMessage::new(ChatRole::User, "")])?;
+        Ok(prompt.iter().zip(&other).take_while(|(a, b)| a == b).count())
     }
 
     /// Tokens that a conversation takes as a prompt, up to where the model's turn begins.
@@ -114,6 +178,17 @@ impl Engine {
     /// The model's chat template refuses the conversation.
     pub fn prompt_tokens(&self, messages: &[ChatMessage]) -> Result<usize> {
         Ok(self.tokens.encode_chat(messages)?.len())
+    }
+
+    /// Tokens of a prompt that begins with these rules and can be read within this time by the measured rate; the rules
+    /// themselves are read already.
+    ///
+    /// # Errors
+    /// The model's chat template refuses the conversation.
+    pub fn prompt_tokens_within(&self, rules: &str, time: Duration) -> Result<usize> {
+        let messages = [ChatMessage::new(ChatRole::System, rules), ChatMessage::new(ChatRole::User, "")];
+        let read = self.tokens.encode_chat(&messages)?.len();
+        Ok(read + (self.rates.prefill_tokens_per_second() * time.as_secs_f64()) as usize)
     }
 
     /// Tokens of a text by itself.
@@ -139,8 +214,8 @@ impl Engine {
         self.context_tokens
     }
 
-    /// Takes no more jobs, ends the running one as cancelled and the waiting ones as stopped, and joins the thread.
-    /// Whoever wants to let work finish waits for its events first. Blocks for at most one token or prefill chunk.
+    /// Takes no more jobs, ends the running ones as cancelled and the waiting ones as stopped, and joins the thread.
+    /// Whoever wants to let work finish waits for its events first. Blocks for at most one layer of a step.
     pub fn stop(&self) {
         self.stop.cancel();
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -157,131 +232,79 @@ impl Drop for Engine {
     }
 }
 
-fn load(options: &EngineOptions) -> Result<(Loaded, Generator)> {
+/// Counts as waiting as long as it lives.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn load(options: &EngineOptions, slots: usize) -> Result<(Loaded, Scheduler)> {
     let start = Instant::now();
     let file = ModelFile::open(&options.model)?;
     let tokens = Arc::new(Tokens::read(&file)?);
-    let model = Llama::load(&file)?;
-    let context_tokens = model.config().context_tokens.min(options.context_tokens_max);
-    let mut cache = KvCache::new(model.config(), context_tokens)?;
-    warm_up(&model, &mut cache)?;
+    let config = LlamaConfig::read(&file)?;
+    let context_tokens = config.context_tokens.min(options.context_tokens_max);
+    check_memory(&file, &MemoryPlan::of(&file, &config, options), slots, context_tokens)?;
+    let mut model = Llama::load(&file)?;
+    let mut caches =
+        (0..slots).map(|_| KvCache::new(&config, context_tokens, options.kv_format)).collect::<Result<Vec<_>>>()?;
+    let rates = Arc::new(warm_up(&mut model, &mut caches[0])?);
+    let kept = options.keep_prefixes.then(|| packed::beside(file.path(), "kv"));
+    let kept = KeptPrefixes::open(&config, options.kv_format, packed::identity_of(&file), kept);
     let stem = || options.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let model_name = file.text("general.name").map(str::to_owned).or_else(stem).unwrap_or_default();
     let ready_ms = start.elapsed().as_millis() as u64;
-    tracing::info!(model = model_name, context_tokens, file_bytes = file.size_bytes(), ready_ms, "model loaded");
-    let loaded = Loaded { tokens: tokens.clone(), model_name, context_tokens };
-    Ok((loaded, Generator::new(model, cache, tokens)))
+    tracing::info!(
+        model = model_name,
+        context_tokens,
+        slots,
+        prefill_tokens_per_second = rates.prefill_tokens_per_second(),
+        ready_ms,
+        "model loaded"
+    );
+    let shared = Shared { tokens, rates, load: Arc::default() };
+    let scheduler = Scheduler::new(model, caches, kept, &shared);
+    Ok((Loaded { shared, model_name, context_tokens }, scheduler))
 }
 
-/// Runs a few tokens so that candle's packed copies of the weights and the pages of the file are there before the
-/// first question. More than one row, because some types are packed only for products of several rows.
-pub fn warm_up(model: &Llama, cache: &mut KvCache) -> Result<()> {
-    let count = 4.min(cache.capacity());
-    model.forward(&vec![0; count], cache)?;
+/// Refuses a model that does not fit, with the numbers, before anything of it is read.
+fn check_memory(file: &ModelFile, plan: &MemoryPlan, slots: usize, context_tokens: usize) -> Result<()> {
+    let Some(available) = plan.available_bytes.filter(|available| plan.needed_bytes() > *available) else {
+        return Ok(());
+    };
+    let mb = |bytes: u64| bytes / 1_000_000;
+    Err(InferenceError::TooLarge {
+        path: file.path().to_owned(),
+        needed_mb: mb(plan.needed_bytes()),
+        weights_mb: mb(plan.weights_bytes),
+        cache_mb: mb(plan.cache_bytes),
+        slots,
+        context_tokens,
+        available_mb: mb(available),
+    })
+}
+
+/// Reads and writes a little, so that the pages of the weights are there before the first question, and the first
+/// rates are known.
+fn warm_up(model: &mut Llama, cache: &mut KvCache) -> Result<Rates> {
+    let tokens = vec![0; WARM_UP_TOKENS.min(cache.capacity() - 1)];
+    let mut measure = |tokens: &[u32]| -> Result<f64> {
+        let start = Instant::now();
+        model.step(&mut [Feed { cache, tokens, logits: Wanted::Last }], &|| true)?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    let rates = (measure(&tokens)? / tokens.len() as f64, measure(&[0])?);
     cache.truncate(0);
-    Ok(())
-}
-
-/// What the loop needs of whoever does the work.
-trait Handler {
-    fn handle(&mut self, job: &Job, stop: &CancellationToken);
-    /// Called after [`handle`](Self::handle) panicked: nothing it left behind may be trusted.
-    fn recover(&mut self);
-}
-
-impl Handler for Generator {
-    fn handle(&mut self, job: &Job, stop: &CancellationToken) {
-        self.run(job, stop);
-    }
-
-    fn recover(&mut self) {
-        self.clear();
-    }
-}
-
-/// Takes jobs until the queue is closed and empty. A panic ends the job it happened in, and nothing else.
-fn serve(jobs: &Receiver<Job>, stop: &CancellationToken, handler: &mut impl Handler) {
-    while let Ok(job) = jobs.recv() {
-        let _entered = job.span.enter();
-        if stop.is_cancelled() {
-            job.fail(InferenceError::Stopped);
-        } else if catch_unwind(AssertUnwindSafe(|| handler.handle(&job, stop))).is_err() {
-            tracing::error!("a generation ended in a panic");
-            handler.recover();
-            job.fail(InferenceError::Panicked);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inference::job::FinishReason;
-    use crate::inference::sampling::SamplingOptions;
-
-    struct PanicsOnce {
-        recovered: usize,
-        handled: usize,
-    }
-
-    impl Handler for PanicsOnce {
-        fn handle(&mut self, job: &Job, _: &CancellationToken) {
-            self.handled += 1;
-            assert_ne!(self.handled, 1, "the first job fails");
-            job.finish(FinishReason::Stop, 0);
-        }
-
-        fn recover(&mut self) {
-            self.recovered += 1;
-        }
-    }
-
-    fn job() -> (Job, tokio::sync::mpsc::Receiver<GenerationEvent>) {
-        let (events, receiver) = tokio::sync::mpsc::channel(4);
-        let request = GenerateRequest {
-            messages: Vec::new(),
-            new_tokens_max: 1,
-            sampling: SamplingOptions::default(),
-            stop: Vec::new(),
-            deadline: Instant::now(),
-            cancel: CancellationToken::new(),
-        };
-        let job = Job {
-            prompt: vec![1],
-            new_tokens_max: 1,
-            request,
-            events,
-            span: tracing::Span::none(),
-            queued: Instant::now(),
-        };
-        (job, receiver)
-    }
-
-    #[test]
-    fn a_panic_ends_one_job_and_the_next_is_served() {
-        let (sender, jobs) = mpsc::sync_channel(2);
-        let ((first, mut first_events), (second, mut second_events)) = (job(), job());
-        sender.send(first).unwrap();
-        sender.send(second).unwrap();
-        drop(sender);
-        let mut handler = PanicsOnce { recovered: 0, handled: 0 };
-        serve(&jobs, &CancellationToken::new(), &mut handler);
-        assert!(matches!(first_events.try_recv(), Ok(GenerationEvent::Failed(InferenceError::Panicked))));
-        assert!(matches!(second_events.try_recv(), Ok(GenerationEvent::Finished { .. })));
-        assert_eq!((handler.recovered, handler.handled), (1, 2));
-    }
-
-    #[test]
-    fn jobs_that_wait_when_the_engine_stops_are_told() {
-        let (sender, jobs) = mpsc::sync_channel(1);
-        let (waiting, mut events) = job();
-        sender.send(waiting).unwrap();
-        drop(sender);
-        let stop = CancellationToken::new();
-        stop.cancel();
-        let mut handler = PanicsOnce { recovered: 0, handled: 0 };
-        serve(&jobs, &stop, &mut handler);
-        assert!(matches!(events.try_recv(), Ok(GenerationEvent::Failed(InferenceError::Stopped))));
-        assert_eq!(handler.handled, 0);
-    }
+    Ok(Rates::new(rates.0, rates.1))
 }

@@ -6,6 +6,6 @@ mod sections;
 
 pub use load::{Overrides, SettingsError, load};
 pub use sections::{
-    AnswerSettings, DataSettings, InferenceSettings, KnowledgeSettings, ModelsSettings, RetrievalSettings, Settings,
-    WebSettings,
+    AnswerSettings, DataSettings, InferenceSettings, KnowledgeSettings, KvPrecision, ModelsSettings, RetrievalSettings,
+    Settings, WebSettings,
 };

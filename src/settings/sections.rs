@@ -39,6 +39,8 @@ pub struct ModelsSettings {
     pub folder: PathBuf,
     /// The model that writes answers: `auto`, an id of the catalogue, or a file.
     pub answer: String,
+    /// The model that is loaded when `answer` is too large for this machine's memory; empty: none.
+    pub fallback: String,
     /// The model that embeds: `auto`, an id of the catalogue, or a folder.
     pub embedding: String,
     /// The ONNX Runtime library: `auto` or a file.
@@ -48,7 +50,13 @@ pub struct ModelsSettings {
 impl Default for ModelsSettings {
     fn default() -> Self {
         let auto = || "auto".to_owned();
-        ModelsSettings { folder: PathBuf::new(), answer: auto(), embedding: auto(), onnxruntime: auto() }
+        ModelsSettings {
+            folder: PathBuf::new(),
+            answer: auto(),
+            fallback: String::new(),
+            embedding: auto(),
+            onnxruntime: auto(),
+        }
     }
 }
 
@@ -64,14 +72,35 @@ pub struct RetrievalSettings {
 pub struct InferenceSettings {
     /// Tokens of prompt and answer together; the model's own limit holds as well.
     pub context_tokens_max: usize,
-    /// Answers that may wait for the model.
+    /// Answers that are written at the same time.
+    pub slots: usize,
+    /// What keys and values are held in.
+    pub kv: KvPrecision,
+    /// Answers that may wait for a slot.
     pub queue_max: usize,
+    /// Whether the next tokens are guessed from the prompt.
+    pub speculate: bool,
 }
 
 impl Default for InferenceSettings {
     fn default() -> Self {
-        InferenceSettings { context_tokens_max: 8192, queue_max: 4 }
+        InferenceSettings {
+            context_tokens_max: 8192,
+            slots: 3,
+            kv: KvPrecision::default(),
+            queue_max: 4,
+            speculate: true,
+        }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvPrecision {
+    #[default]
+    F16,
+    /// Half of the memory, for long contexts.
+    Int8,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +110,9 @@ pub struct AnswerSettings {
     pub passages_max: usize,
     /// Tokens of the prompt at most; passages that do not fit are left out whole.
     pub prompt_tokens_max: usize,
+    /// Milliseconds until the model writes its first word: what cannot be read in that time by the measured rate is left
+    /// out of the prompt. 0: no limit.
+    pub first_token_target_ms: u64,
     /// Tokens that the model may write.
     pub new_tokens_max: usize,
     /// Seconds until an answer is ended with what it has.
@@ -96,6 +128,7 @@ impl Default for AnswerSettings {
         AnswerSettings {
             passages_max: 4,
             prompt_tokens_max: 1600,
+            first_token_target_ms: 8_000,
             new_tokens_max: 256,
             deadline_s: 180,
             evidence_min: 0.5,
@@ -129,9 +162,14 @@ impl Settings {
             .map(|folder| ("knowledge.folders", format!("there is no folder {}", folder.display())))
             .or_else(|| within("retrieval.threads", self.retrieval.threads, 0, 256))
             .or_else(|| within("inference.context_tokens_max", self.inference.context_tokens_max, 512, 131_072))
+            .or_else(|| within("inference.slots", self.inference.slots, 1, 16))
             .or_else(|| within("inference.queue_max", self.inference.queue_max, 1, 64))
             .or_else(|| within("answer.passages_max", self.answer.passages_max, 1, 20))
             .or_else(|| within("answer.prompt_tokens_max", self.answer.prompt_tokens_max, 256, 131_072))
+            .or_else(|| {
+                let key = "answer.first_token_target_ms";
+                within(key, self.answer.first_token_target_ms as usize, 0, 600_000)
+            })
             .or_else(|| within("answer.new_tokens_max", self.answer.new_tokens_max, 16, 4096))
             .or_else(|| within("answer.deadline_s", self.answer.deadline_s as usize, 5, 3600))
             .or_else(|| within("answer.questions_max", self.answer.questions_max, 1, 256))

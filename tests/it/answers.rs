@@ -76,8 +76,7 @@ fn the_terminal_shows_the_quote_the_answer_and_its_sources() {
     let Some(data) = handbook() else { return };
     let shown = stdout(cervella(data).args(["ask", "Quanti giorni di ferie ho all'anno?"]));
     assert!(shown.contains("  │ "), "{shown}");
-    assert!(shown.contains("[1]"), "{shown}");
-    assert!(shown.contains("Fonti:"), "{shown}");
+    assert!(shown.contains("Fonti:\n  ["), "{shown}");
 }
 
 #[test]

@@ -210,6 +210,6 @@ pub fn done(verdict: Verdict, text: &str, citations: Vec<Citation>) -> Step {
         verdict,
         citations,
         timings_ms: AnswerTimings { retrieve: 12.0, first_text: 40.0, first_token: Some(900.0), total: 2_400.0 },
-        tokens: TokenCounts { prompt: 800, cached: 0, generated: 40 },
+        tokens: TokenCounts { prompt: 800, budget: 800, cached: 0, generated: 40 },
     })))
 }

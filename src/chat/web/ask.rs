@@ -93,6 +93,7 @@ fn sse_event(event: AnswerEvent) -> Event {
             ("started", json!({ "trace_id": trace_id, "language": language }))
         }
         AnswerEvent::Quote(citation) => ("quote", json!({ "citation": citation })),
+        AnswerEvent::Waiting { ahead, seconds } => ("waiting", json!({ "ahead": ahead, "seconds": seconds })),
         AnswerEvent::Text(delta) => ("text", json!({ "delta": delta })),
         AnswerEvent::Done(answer) => ("done", json!(answer)),
         AnswerEvent::Failed { message, trace_id } => ("failed", json!({ "message": message, "trace_id": trace_id })),

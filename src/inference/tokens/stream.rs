@@ -1,17 +1,19 @@
 //! Generated tokens to text as early as it can be shown: bytes are given out as soon as they are whole characters, and
 //! text is held back only while it could still become a stop text.
 
+use std::sync::Arc;
+
 use super::Tokens;
 
 /// Turns the tokens of one generation into text.
-pub struct TokenStream<'a> {
-    tokens: &'a Tokens,
+pub struct TokenStream {
+    tokens: Arc<Tokens>,
     /// Bytes of a character that has begun and not ended, at most three.
     pending: Vec<u8>,
 }
 
-impl<'a> TokenStream<'a> {
-    pub fn new(tokens: &'a Tokens) -> Self {
+impl TokenStream {
+    pub fn new(tokens: Arc<Tokens>) -> Self {
         TokenStream { tokens, pending: Vec::new() }
     }
 

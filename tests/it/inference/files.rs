@@ -1,9 +1,11 @@
 //! Model files: what is read in place is what was written, and what is not a usable model is refused with a reason.
 
+use std::path::Path;
+
 use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
-use cervella::inference::{InferenceError, Llama, LlamaConfig, ModelFile, RopeScaling, Tokens};
+use cervella::inference::{InferenceError, KvCache, KvFormat, Llama, LlamaConfig, ModelFile, RopeScaling, Tokens};
 
 use super::tiny::{TinyModel, random};
 
@@ -33,6 +35,49 @@ fn mapped_weights_compute_what_candles_own_copies_compute() {
             assert_eq!(product(&mapped), product(&copied), "{dtype:?}, {count} rows");
         }
     }
+}
+
+/// The logits of a few tokens, and the packed file.
+fn loaded(path: &Path) -> (Vec<f32>, Vec<u8>) {
+    let mut model = Llama::load(&ModelFile::open(path).unwrap()).unwrap();
+    let mut cache = KvCache::new(model.config(), 16, KvFormat::F16).unwrap();
+    let logits = model.forward(&[1, 2, 3], &mut cache).unwrap().to_vec();
+    (logits, std::fs::read(path.with_extension("gguf.packed")).unwrap_or_default())
+}
+
+#[test]
+fn packed_weights_are_kept_and_made_anew_when_they_do_not_fit() {
+    let (folder, path) = TinyModel::new().written();
+    let packed = folder.path().join("tiny.gguf.packed");
+    let (logits, made) = loaded(&path);
+    let untouched = std::fs::metadata(&packed).unwrap().modified().unwrap();
+    assert_eq!(loaded(&path), (logits.clone(), made.clone()));
+    assert_eq!(std::fs::metadata(&packed).unwrap().modified().unwrap(), untouched, "it was packed twice");
+
+    let mut damaged = made.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    for wrong in [&damaged[..], &made[..middle], b"", b"something else"] {
+        std::fs::write(&packed, wrong).unwrap();
+        assert_eq!(loaded(&path), (logits.clone(), made.clone()));
+    }
+
+    // Another model under the same name.
+    let mut other = TinyModel::new();
+    other.set("blk.0.ffn_down.weight", &random((96, 192), 5), GgmlDType::Q8_0);
+    other.write(&path);
+    let (changed, remade) = loaded(&path);
+    assert!(changed != logits && remade != made);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_costs_the_cache_and_nothing_else() {
+    let (folder, path) = TinyModel::new().written();
+    let (logits, _) = loaded(&path);
+    // A folder in its place cannot be replaced by a file.
+    std::fs::remove_file(folder.path().join("tiny.gguf.packed")).unwrap();
+    std::fs::create_dir(folder.path().join("tiny.gguf.packed")).unwrap();
+    assert_eq!(loaded(&path), (logits, Vec::new()));
 }
 
 fn refused(model: &TinyModel) -> InferenceError {

@@ -1,7 +1,9 @@
 //! A real model, compared with what llama.cpp computes for the same file (`scripts/llama_reference.py`).
 
+use std::sync::Arc;
+
 use cervella::inference::{
-    ChatMessage, ChatRole, Engine, EngineOptions, KvCache, Llama, ModelFile, TokenStream, Tokens,
+    ChatMessage, ChatRole, Engine, EngineOptions, KvCache, KvFormat, Llama, ModelFile, TokenStream, Tokens,
 };
 use serde::Deserialize;
 
@@ -91,14 +93,15 @@ const LOGIT_DIFFERENCE_MAX: f32 = 0.7;
 #[test]
 fn logits_are_as_close_to_the_exact_ones_as_those_of_llama_cpp() {
     let Some(path) = smollm() else { return };
-    let model = Llama::load(&ModelFile::open(path).unwrap()).unwrap();
+    let mut model = Llama::load(&ModelFile::open(path).unwrap()).unwrap();
     let reference: Reference = fixture("llama_reference.json");
     let (mut largest, mut ours, mut theirs, mut count) = (0f32, 0.0, 0.0, 0.0);
     for prompt in &reference.prompts {
-        let mut cache = KvCache::new(model.config(), prompt.ids.len()).unwrap();
-        let logits: Vec<Vec<f32>> = model.all_logits(&prompt.ids, &mut cache).unwrap().to_vec2().unwrap();
+        let mut cache = KvCache::new(model.config(), prompt.ids.len(), KvFormat::F16).unwrap();
+        let logits = model.all_logits(&prompt.ids, &mut cache).unwrap();
+        let logits: Vec<&[f32]> = logits.chunks(model.config().vocabulary_size).collect();
         for (rounded, exact) in prompt.quantized.positions.iter().zip(&prompt.exact.positions) {
-            let found = &logits[exact.position];
+            let found = logits[exact.position];
             let (max, rms) = distances(pairs(&reference, exact).map(|(id, logit)| found[id] - logit));
             assert!(max < LOGIT_DIFFERENCE_MAX, "{} at {}: {max}", prompt.name, exact.position);
             check_top(found, exact, &prompt.name);
@@ -134,15 +137,15 @@ fn check_top(found: &[f32], exact: &Position, name: &str) {
 fn greedy_continuations_agree_wherever_the_choice_is_clear() {
     const CLEAR_LEAD: f32 = 0.3;
     let Some(path) = smollm() else { return };
-    let model = Llama::load(&ModelFile::open(path).unwrap()).unwrap();
+    let mut model = Llama::load(&ModelFile::open(path).unwrap()).unwrap();
     let reference: Reference = fixture("llama_reference.json");
     let (mut agreed, mut total) = (0, 0);
     for prompt in &reference.prompts {
         let Continuation { ids, leads } = &prompt.exact.continuation;
-        let mut cache = KvCache::new(model.config(), prompt.ids.len() + ids.len()).unwrap();
+        let mut cache = KvCache::new(model.config(), prompt.ids.len() + ids.len(), KvFormat::F16).unwrap();
         let mut logits = model.forward(&prompt.ids, &mut cache).unwrap();
         for (step, (&id, &lead)) in ids.iter().zip(leads).enumerate() {
-            let chosen = logits.argmax(0).unwrap().to_scalar::<u32>().unwrap();
+            let chosen = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap() as u32;
             assert!(chosen == id || lead < CLEAR_LEAD, "{}: {chosen} instead of {id} in step {step}", prompt.name);
             agreed += usize::from(chosen == id);
             total += 1;
@@ -163,11 +166,12 @@ fn prompts_are_split_into_the_reference_tokens() {
     }
 }
 
-fn check_tokens(tokens: &Tokens, expected: &[Encoded]) {
+fn check_tokens(tokens: Tokens, expected: &[Encoded]) {
+    let tokens = Arc::new(tokens);
     for Encoded { text, ids } in expected {
         assert_eq!(&tokens.encode(text).unwrap(), ids, "{text:?}");
         assert_eq!(&tokens.decode(ids), text);
-        let mut stream = TokenStream::new(tokens);
+        let mut stream = TokenStream::new(tokens.clone());
         let streamed: String = ids.iter().filter_map(|&id| stream.push(id)).collect();
         assert_eq!(streamed + &stream.finish().unwrap_or_default(), *text);
     }
@@ -177,20 +181,20 @@ fn check_tokens(tokens: &Tokens, expected: &[Encoded]) {
 fn texts_are_split_as_the_models_own_tokenizer_does() {
     let reference: TokenizerReference = fixture("tokenizer_reference.json");
     if let Some(path) = smollm() {
-        check_tokens(&Tokens::read(&ModelFile::open(path).unwrap()).unwrap(), &reference.smollm2);
+        check_tokens(Tokens::read(&ModelFile::open(path).unwrap()).unwrap(), &reference.smollm2);
     }
     if let Some(path) = test_model("llama-3.1-tokenizer/tokenizer.json") {
         let (_folder, path) = TinyModel::with_llama3_vocabulary(&path).written();
-        check_tokens(&Tokens::read(&ModelFile::open(path).unwrap()).unwrap(), &reference.llama3);
+        check_tokens(Tokens::read(&ModelFile::open(path).unwrap()).unwrap(), &reference.llama3);
     }
 }
 
 #[test]
 fn an_emoji_that_is_spread_over_tokens_appears_when_it_is_whole() {
     let Some(path) = smollm() else { return };
-    let tokens = Tokens::read(&ModelFile::open(path).unwrap()).unwrap();
+    let tokens = Arc::new(Tokens::read(&ModelFile::open(path).unwrap()).unwrap());
     let ids = tokens.encode("ok 🦙").unwrap();
-    let mut stream = TokenStream::new(&tokens);
+    let mut stream = TokenStream::new(tokens);
     let pieces: Vec<Option<String>> = ids.iter().map(|&id| stream.push(id)).collect();
     assert!(pieces.iter().filter(|piece| piece.is_none()).count() > 0, "the emoji is one token: {pieces:?}");
     assert!(pieces.iter().flatten().all(|piece| !piece.contains('\u{FFFD}')));
@@ -200,7 +204,7 @@ fn an_emoji_that_is_spread_over_tokens_appears_when_it_is_whole() {
 #[test]
 fn a_real_model_answers_in_its_own_chat_format() {
     let Some(model) = smollm() else { return };
-    let engine = Engine::start(EngineOptions { model, context_tokens_max: 512, queue_max: 1 }).unwrap();
+    let engine = Engine::start(EngineOptions { context_tokens_max: 512, ..EngineOptions::new(model) }).unwrap();
     let (_, text, reason, _) = collect(engine.submit(request("Say hello.", 24)).unwrap());
     eprintln!("{text:?}, {reason:?}");
     assert!(text.to_lowercase().contains("hello"), "{text:?}");

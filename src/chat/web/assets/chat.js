@@ -85,6 +85,8 @@ function show(turn, name, data) {
   } else if (name === 'quote') {
     turn.quoted(data.citation);
     announce(words('announceQuote', data.citation), turn.figure.querySelector('blockquote'));
+  } else if (name === 'waiting') {
+    turn.waiting(data);
   } else if (name === 'text') {
     turn.wrote(data.delta);
   } else if (name === 'done') {

@@ -55,9 +55,15 @@ export class Turn {
     this.#become('writing');
   }
 
+  /** Others are served before: so many, and it takes about so long until this answer is begun. */
+  waiting(place) {
+    label(this.searching.lastChild, 'waiting', place);
+  }
+
   /** Text to be appended. The browser draws at most once a frame, however fast the tokens come. */
   wrote(delta) {
     this.streamed += delta;
+    label(this.searching.lastChild, 'answerComing');
     this.frame ??= requestAnimationFrame(() => {
       this.frame = undefined;
       this.#show(this.streamed);
