@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{cervella, models, run};
+use crate::support::{cervella, handbook, json, models, run};
 
 #[track_caller]
 fn refused(command: &mut Command, code: i32, parts: &[&str]) {
@@ -45,6 +45,27 @@ fn a_missing_model_is_told_with_the_command_that_fetches_it() {
 }
 
 #[test]
+fn a_model_that_does_not_fit_is_refused_or_its_fallback_loaded() {
+    let (Some(data), Some(models)) = (handbook(), models()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let huge = folder.path().join("huge.gguf");
+    fs::copy(models.join("SmolLM2-135M-Instruct.Q4_1.gguf"), &huge).unwrap();
+    // Sparse: more than any machine has, and nothing on the disk.
+    fs::File::options().write(true).open(&huge).unwrap().set_len(1 << 42).unwrap();
+
+    let question = "How many days of annual leave do I have?";
+    let ask = || {
+        let mut command = cervella(data);
+        command.env("CERVELLA__MODELS__ANSWER", &huge);
+        command
+    };
+    refused(ask().args(["ask", question]), 1, &["huge.gguf", "MB of memory", "would fit"]);
+    let fallback = json(ask().env("CERVELLA__MODELS__FALLBACK", "demo-smollm2-135m").args(["ask", question, "--json"]));
+    assert_eq!(fallback["verdict"], "answered");
+    assert!(fallback["tokens"]["generated"].as_u64().is_some_and(|tokens| tokens > 0), "{fallback}");
+}
+
+#[test]
 fn a_missing_index_is_told_with_the_command_that_makes_it() {
     if models().is_none() {
         return;
@@ -70,7 +91,9 @@ fn doctor_tells_what_is_missing() {
     let output = run(cervella(data.path()).arg("doctor"));
     let table = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{table}");
-    for row in ["settings", "answer model", "embedding model", "ONNX Runtime", "index", "disk", "memory"] {
+    for row in
+        ["settings", "answer model", "embedding model", "ONNX Runtime", "index", "disk", "packed weights", "memory"]
+    {
         assert!(table.lines().any(|line| line.starts_with(row)), "no row `{row}` in:\n{table}");
     }
     assert!(table.contains("cervella index"), "{table}");

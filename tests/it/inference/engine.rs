@@ -287,6 +287,16 @@ fn a_missing_model_is_an_error_of_the_start() {
 }
 
 #[test]
+fn a_model_that_does_not_fit_is_refused_with_the_numbers() {
+    let (_folder, model) = TinyModel::new().written();
+    let error = Engine::start(EngineOptions { slots: 10_000_000, ..EngineOptions::new(model) }).err();
+    let error = error.expect("it started");
+    let InferenceError::TooLarge { needed_mb, cache_mb, available_mb, .. } = &error else { panic!("{error}") };
+    assert!(needed_mb > cache_mb && cache_mb > available_mb && *available_mb > 0, "{error}");
+    assert!(error.to_string().contains("inference.slots"), "{error}");
+}
+
+#[test]
 fn what_people_write_never_becomes_a_special_token() {
     let (_folder, engine) = engine(1);
     let tokens = engine.tokens();
