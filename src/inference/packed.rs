@@ -285,7 +285,7 @@ fn pack_all(source: &ModelFile, plan: &Plan, mut ready: impl FnMut(usize, &[u8])
             ready(at, &buffer)?;
             at += buffer.len();
         }
-        source.forget_pages(name);
+        source.forget_pages(source.blocks(name));
         let padding = range.end.next_multiple_of(64) - range.end;
         ready(at, &[0; 64][..padding])?;
         at += padding;

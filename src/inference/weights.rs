@@ -13,7 +13,7 @@ use candle_core::quantized::k_quants::{
 use candle_core::quantized::{GgmlDType, GgmlType, QStorage, QTensor, QuantizedType};
 use candle_core::{CpuStorage, Device, Tensor};
 use half::{bf16, f16};
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 use super::error::{InferenceError, Result};
 use super::gguf::{self, Gguf, GgufError, TensorEntry, Value};
@@ -43,6 +43,8 @@ impl ModelFile {
         // SAFETY: a mapping is sound as long as nobody shortens or rewrites the file under it. `models pull` writes
         // beside the file and renames, which leaves the mapped file as it was; nothing else of ours writes to it.
         let map = unsafe { Mmap::map(&file) }.map_err(open_failed)?;
+        // Only a few bytes here and there are read once the weights are packed; pages of 2 MB would keep all in memory.
+        let _ = map.advise(Advice::NoHugePage);
         let gguf = gguf::parse(&map).map_err(|error| match error {
             GgufError::NotGguf => InferenceError::NotGguf { path: path.clone() },
             GgufError::Version(version) => InferenceError::GgufVersion { path: path.clone(), version },
@@ -152,9 +154,8 @@ impl ModelFile {
         placed.map_or(&[], |placed| &self.map[placed.offset..placed.offset + placed.bytes])
     }
 
-    /// Gives the pages of a tensor back; they are read again when somebody asks.
-    pub(super) fn forget_pages(&self, name: &str) {
-        let bytes = self.blocks(name);
+    /// Gives the pages of a part of the file back, a tensor's or all; they are read again when somebody asks.
+    pub(super) fn forget_pages(&self, bytes: &[u8]) {
         let offset = bytes.as_ptr().addr() - self.map.as_ptr().addr();
         // SAFETY: pages of a read-only file mapping that are dropped come back with the same contents.
         let dropped = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, bytes.len()) };

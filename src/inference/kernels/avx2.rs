@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::layout::{Group, LINE, Layout, OUTPUTS_PER_GROUP, UNIT};
+use super::layout::{LINE, Layout, OUTPUTS_PER_GROUP, Stream, UNIT};
 use super::{Activations, Product};
 
 /// Rows of a tile: six sums of 16 bits and six of 32, and the operands, in sixteen registers.
@@ -39,19 +39,6 @@ trait Source<L: Layout> {
     unsafe fn min_pair(&self, half: usize, block: usize, pair: usize) -> __m256i;
     unsafe fn d(&self, half: usize, block: usize) -> __m256;
     unsafe fn min_d(&self, half: usize, block: usize) -> __m256;
-}
-
-/// One group's packed bytes.
-struct Stream {
-    scales: *const u8,
-    quants: *const u8,
-}
-
-impl Stream {
-    fn of<L: Layout>(product: &Product, group: usize) -> Self {
-        let Group { scales, quants } = Group::of::<L>(product.weights.bytes, product.weights.shape.inputs, group);
-        Self { scales: scales.as_ptr(), quants: quants.as_ptr() }
-    }
 }
 
 impl<L: Layout> Source<L> for Stream {

@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::layout::{Group, LINE, Layout, OUTPUTS_PER_GROUP, UNIT};
+use super::layout::{LINE, Layout, OUTPUTS_PER_GROUP, Stream, UNIT};
 use super::{Activations, Product, activations};
 
 /// Up to here the weights are streamed: unpacking them per tile costs less than writing a panel.
@@ -41,19 +41,6 @@ trait Source<L: Layout> {
     /// Two i16 per output, for sub-blocks `2 * pair` and the next.
     unsafe fn min_pair(&self, group: usize, block: usize, pair: usize) -> __m512i;
     unsafe fn min_d(&self, group: usize, block: usize) -> __m512;
-}
-
-/// One group's packed bytes.
-struct Stream {
-    scales: *const u8,
-    quants: *const u8,
-}
-
-impl Stream {
-    fn of<L: Layout>(product: &Product, group: usize) -> Self {
-        let Group { scales, quants } = Group::of::<L>(product.weights.bytes, product.weights.shape.inputs, group);
-        Self { scales: scales.as_ptr(), quants: quants.as_ptr() }
-    }
 }
 
 impl<L: Layout> Source<L> for Stream {

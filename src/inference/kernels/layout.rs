@@ -11,6 +11,9 @@
 
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use super::Product;
+
 /// Outputs (weight rows) that lie interleaved in one group.
 pub const OUTPUTS_PER_GROUP: usize = 16;
 /// Inputs of a unit: four lines of a quad each once unpacked.
@@ -197,6 +200,21 @@ impl<'a> Group<'a> {
         let bytes = group_bytes::<L>(inputs);
         let (scales, quants) = packed[group * bytes..(group + 1) * bytes].split_at(scale_region_bytes::<L>(inputs));
         Self { scales, quants }
+    }
+}
+
+/// The two regions of a group by address, for kernels that stream them.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Stream {
+    pub(super) scales: *const u8,
+    pub(super) quants: *const u8,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Stream {
+    pub(super) fn of<L: Layout>(product: &Product, group: usize) -> Self {
+        let Group { scales, quants } = Group::of::<L>(product.weights.bytes, product.weights.shape.inputs, group);
+        Self { scales: scales.as_ptr(), quants: quants.as_ptr() }
     }
 }
 

@@ -44,6 +44,8 @@ impl Llama {
         let loader = Loader { file, packed };
         let layers = (0..config.layer_count).map(|layer| loader.layer(layer, &config)).collect::<Result<_>>()?;
         let output = Arc::new(loader.matrix(if tied { EMBEDDING } else { OUTPUT }, vocabulary)?);
+        // Header and norms are copied; of what comes next only rows of the embeddings are needed.
+        file.forget_pages(file.bytes());
         Ok(Llama {
             rope: Rope::new(config.rope_base, config.head_size, &config.rope_scaling),
             embedding: file.matrix(EMBEDDING, vocabulary)?,
