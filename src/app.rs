@@ -8,14 +8,20 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerOptions, Answerer};
+use crate::chat::slack::SlackError;
+use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
 use crate::ingest::{IndexReport, IndexRun, IngestError, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
 use crate::retrieval::{Embedder, EmbedderOptions, IndexStore, RetrievalError, Searcher};
 use crate::settings::{KvPrecision, Settings};
+use crate::store::StoreError;
 
+mod chats;
+mod house;
 mod service;
 
+pub use chats::Chats;
 pub use service::Service;
 
 #[derive(Debug, Error)]
@@ -28,6 +34,12 @@ pub enum AppError {
     Inference(#[from] InferenceError),
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Slack(#[from] SlackError),
+    #[error(transparent)]
+    Telegram(#[from] TelegramError),
     /// With the model of the catalogue that would fit.
     #[error("{source}{}", smaller.as_ref().map(|id| format!("; `{id}` would fit")).unwrap_or_default())]
     TooLarge { source: InferenceError, smaller: Option<String> },

@@ -13,4 +13,5 @@ pub mod models;
 pub mod prompt;
 pub mod retrieval;
 pub mod settings;
+pub mod store;
 pub mod telemetry;

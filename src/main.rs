@@ -15,6 +15,8 @@ fn main() -> ExitCode {
             return ExitCode::from(usage.exit_code() as u8);
         }
     };
+    // One provider for every library that speaks TLS; a second call fails, and there is none.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     telemetry::log_to_stderr(arguments.verbosity());
     match arguments.run() {
         Ok(()) => ExitCode::SUCCESS,

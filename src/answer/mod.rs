@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Language, LanguageDetector, Question};
+use crate::domain::{Citation, Language, LanguageDetector, Question};
 use crate::inference::{Engine, InferenceError};
 use crate::prompt::{self, FailureReason, PromptError};
 use crate::retrieval::{RetrievalError, Searcher};
@@ -48,7 +48,7 @@ pub struct AnswerOptions {
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum AnswerError {
+pub enum AnswerError {
     #[error(transparent)]
     Retrieval(#[from] RetrievalError),
     #[error(transparent)]
@@ -114,6 +114,15 @@ impl Answerer {
             }
         });
         receiver
+    }
+
+    /// The passages that fit a question best, each with the sentence that does, best first. Blocks; for people who choose
+    /// among quotes themselves.
+    ///
+    /// # Errors
+    /// The index cannot be read, or the embedding model is busy.
+    pub fn quotes(&self, text: &str, quotes_max: usize) -> Result<Vec<Citation>, AnswerError> {
+        pipeline::quotes(self, text, quotes_max)
     }
 
     /// Eight hexadecimal digits, different for every question of a process and very likely over restarts.

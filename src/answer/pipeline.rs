@@ -310,6 +310,20 @@ impl Run<'_> {
     }
 }
 
+/// The passages that fit a question best, each with the sentence that does.
+pub(super) fn quotes(answerer: &Answerer, text: &str, quotes_max: usize) -> Result<Vec<Citation>, AnswerError> {
+    let query = SearchQuery { text: text.to_owned(), top: quotes_max, document_language: None, per_document: 1 };
+    let hits = answerer.searcher.search(&query)?.hits;
+    let embedder = answerer.searcher.embedder();
+    let vector = embedder.query(text)?;
+    let embed = |texts: &[String]| embedder.passages(texts);
+    let quoted = hits.iter().enumerate().map(|(at, hit)| {
+        let quote = best_quote(text, &vector, &hit.passage, &embed)?;
+        Ok(citation(at + 1, hit, quote.text))
+    });
+    quoted.collect()
+}
+
 fn citation(n: usize, hit: &Hit, quote: String) -> Citation {
     let passage = &hit.passage;
     Citation {

@@ -19,10 +19,16 @@ impl ServeArguments {
     pub(super) async fn run(self, app: App) -> anyhow::Result<()> {
         let stop = super::stop_on_signal()?;
         let page = Page::open(&app, Vec::new(), &stop).await?;
+        let mut chats = None;
         if let Some(loaded) = load_indexed(&app, &stop).await? {
+            chats = app.open_chats(&loaded, &stop).await?;
             page.ready(&loaded, &stop);
         }
-        page.close_after(&stop).await
+        page.close_after(&stop).await?;
+        if let Some(chats) = chats {
+            chats.rest().await;
+        }
+        Ok(())
     }
 }
 

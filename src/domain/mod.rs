@@ -2,6 +2,7 @@
 //! No I/O lives here and nothing here depends on another room.
 
 mod answer;
+mod chat;
 mod detect;
 mod language;
 mod passage;
@@ -9,6 +10,7 @@ mod question;
 mod sentences;
 
 pub use answer::{Answer, AnswerTimings, Citation, TokenCounts, Verdict};
+pub use chat::{Chat, MessageId, Platform, Principal, Thread};
 pub use detect::LanguageDetector;
 pub use language::{Language, UnknownLanguage};
 pub use passage::{InvalidPassageId, Passage, PassageId};

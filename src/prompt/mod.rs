@@ -167,7 +167,10 @@ fn shown(n: usize, candidate: &Candidate<'_>, text: &str) -> Value {
 
 fn referenced(references: &[Reference]) -> Vec<Value> {
     let value = |Reference { n, title, block }: &Reference| {
-        context! { n => *n, title => title.as_str(), block => block.as_str() }
+        // Behind a table row or a line of code the mark would become part of it.
+        let last = block.lines().last().unwrap_or_default().trim_start_matches(['>', ' ']);
+        let gap = if last.starts_with(['|', '`', '~']) || last.contains('\t') { "\n>\n> " } else { " " };
+        context! { n => *n, title => title.as_str(), block => block.as_str(), gap => gap }
     };
     references.iter().map(value).collect()
 }
@@ -252,6 +255,11 @@ mod tests {
         for language in Language::ALL {
             insta::assert_snapshot!(format!("abstained_{language}"), abstained(language, &references).unwrap());
             insta::assert_snapshot!(format!("quotes_{language}"), quotes(language, &references).unwrap());
+            let table = Reference {
+                block: "> | Voce | Giorni |\n> |---|---|\n> | Ferie | 26 |".into(),
+                ..references[0].clone()
+            };
+            assert!(quotes(language, &[table]).unwrap().ends_with("| Ferie | 26 |\n>\n> [1]"));
             for reason in [FailureReason::Busy, FailureReason::Empty, FailureReason::Internal] {
                 assert!(!failed(language, reason).unwrap().is_empty());
             }

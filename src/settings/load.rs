@@ -11,7 +11,7 @@ use super::Settings;
 const PREFIX: &str = "CERVELLA";
 const SEPARATOR: &str = "__";
 /// Settings that are lists, separated by commas in the environment.
-const LISTS: &[&str] = &["knowledge.folders"];
+const LISTS: &[&str] = &["knowledge.folders", "chat.admins", "chat.members", "chat.mentions_only"];
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -250,6 +250,9 @@ mod tests {
         refused(from_file("[web]\nlisten = \"everywhere\"\n"), &["web.listen"]);
         refused(from_file("[inference]\ncontext_tokens_max = 1024\n"), &["answer.prompt_tokens_max", "1024"]);
         refused(from_file("[answer\n"), &["cervella.toml"]);
+        refused(from_file("[chat]\nadmins = [\"anna\"]\n"), &["chat.admins", "anna", "slack:"]);
+        refused(from_environment(&[("CERVELLA__SLACK__BOT_TOKEN", "xoxb-1")]), &["slack.app_token", "both"]);
+        refused(from_file("[telegram]\nwebhook_url = \"https://x.example\"\n"), &["telegram.webhook_secret"]);
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! then flags. Read and checked once, at the start.
 
 mod load;
+mod secret;
 mod sections;
 
 pub use load::{Overrides, SettingsError, load};
+pub use secret::Secret;
 pub use sections::{
-    AnswerSettings, DataSettings, InferenceSettings, KnowledgeSettings, KvPrecision, ModelsSettings, RetrievalSettings,
-    Settings, WebSettings,
+    AnswerSettings, ChatSettings, DataSettings, InferenceSettings, KnowledgeSettings, KvPrecision, ModelsSettings,
+    RetrievalSettings, Settings, SlackSettings, TelegramSettings, WebSettings,
 };

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Secret;
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -16,6 +18,9 @@ pub struct Settings {
     pub inference: InferenceSettings,
     pub answer: AnswerSettings,
     pub web: WebSettings,
+    pub chat: ChatSettings,
+    pub slack: SlackSettings,
+    pub telegram: TelegramSettings,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -150,6 +155,104 @@ impl Default for WebSettings {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChatSettings {
+    /// People who may give orders: `slack:U…`, `telegram:42`.
+    pub admins: Vec<String>,
+    /// People and chats that may ask, besides those that admins admit in the chat.
+    pub members: Vec<String>,
+    /// Chats in which only mentions are answered.
+    pub mentions_only: Vec<String>,
+    /// Questions of one person in an hour.
+    pub person_per_hour: usize,
+    /// Questions of all people in an hour.
+    pub all_per_hour: usize,
+}
+
+impl Default for ChatSettings {
+    fn default() -> Self {
+        ChatSettings {
+            admins: Vec::new(),
+            members: Vec::new(),
+            mentions_only: Vec::new(),
+            person_per_hour: 60,
+            all_per_hour: 600,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SlackSettings {
+    /// `xapp-…`, for Socket Mode. Empty: Slack is off.
+    pub app_token: Secret,
+    /// `xoxb-…`
+    pub bot_token: Secret,
+    pub api_url: String,
+    /// Whether every member of the workspace may ask.
+    pub everyone: bool,
+}
+
+impl Default for SlackSettings {
+    fn default() -> Self {
+        SlackSettings {
+            app_token: Secret::default(),
+            bot_token: Secret::default(),
+            api_url: "https://slack.com/api".to_owned(),
+            everyone: true,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TelegramSettings {
+    /// As BotFather gave it. Empty: Telegram is off.
+    pub token: Secret,
+    pub api_url: String,
+    /// Public address to which Telegram delivers; empty: the bot asks (long polling).
+    pub webhook_url: String,
+    /// What Telegram proves itself with.
+    pub webhook_secret: Secret,
+    /// Where the webhook is served.
+    pub webhook_listen: SocketAddr,
+}
+
+impl Default for TelegramSettings {
+    fn default() -> Self {
+        TelegramSettings {
+            token: Secret::default(),
+            api_url: "https://api.telegram.org".to_owned(),
+            webhook_url: String::new(),
+            webhook_secret: Secret::default(),
+            webhook_listen: SocketAddr::from(([127, 0, 0, 1], 8718)),
+        }
+    }
+}
+
+impl ChatSettings {
+    fn nonsense(&self) -> Option<(&'static str, String)> {
+        let lists = [
+            ("chat.admins", &self.admins),
+            ("chat.members", &self.members),
+            ("chat.mentions_only", &self.mentions_only),
+        ];
+        lists.into_iter().find_map(|(key, subjects)| {
+            let wrong = subjects.iter().find(|subject| !is_subject(subject))?;
+            Some((key, format!("`{wrong}` is neither `slack:…` nor `telegram:…` with an id")))
+        })
+    }
+}
+
+fn is_subject(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("slack", id)) => !id.is_empty() && id.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()),
+        Some(("telegram", id)) => id.parse::<i64>().is_ok(),
+        _ => false,
+    }
+}
+
 impl Settings {
     /// The first value that makes no sense, as its key and what is wrong with it.
     pub(super) fn nonsense(&self) -> Option<(&'static str, String)> {
@@ -173,6 +276,18 @@ impl Settings {
             .or_else(|| within("answer.new_tokens_max", self.answer.new_tokens_max, 16, 4096))
             .or_else(|| within("answer.deadline_s", self.answer.deadline_s as usize, 5, 3600))
             .or_else(|| within("answer.questions_max", self.answer.questions_max, 1, 256))
+            .or_else(|| within("chat.person_per_hour", self.chat.person_per_hour, 1, 100_000))
+            .or_else(|| within("chat.all_per_hour", self.chat.all_per_hour, 1, 100_000))
+            .or_else(|| self.chat.nonsense())
+            .or_else(|| {
+                let half = self.slack.app_token.is_empty() != self.slack.bot_token.is_empty();
+                let key = if self.slack.app_token.is_empty() { "slack.app_token" } else { "slack.bot_token" };
+                half.then(|| (key, "Slack needs both tokens, slack.app_token and slack.bot_token".to_owned()))
+            })
+            .or_else(|| {
+                let open = !self.telegram.webhook_url.is_empty() && self.telegram.webhook_secret.is_empty();
+                open.then(|| ("telegram.webhook_secret", "a webhook needs a secret of its own".to_owned()))
+            })
             .or_else(|| {
                 let outside = !(0.0..=1.0).contains(&self.answer.evidence_min);
                 outside.then(|| ("answer.evidence_min", format!("{} is not between 0 and 1", self.answer.evidence_min)))

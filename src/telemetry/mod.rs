@@ -3,7 +3,11 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,18 +18,45 @@ pub enum Verbosity {
     Normal,
 }
 
-/// Sends logs to stderr; `RUST_LOG` overrides the verbosity.
+/// Libraries that write what they send and receive into their logs, tokens in addresses included. What matters of it is
+/// logged by the rooms that use them.
+const TALKATIVE: &[&str] = &[
+    "h2",
+    "hyper",
+    "hyper_rustls",
+    "hyper_util",
+    "lopdf",
+    "pdf_extract",
+    "reqwest",
+    "rustls",
+    "slack_morphism",
+    "sled",
+    "teloxide",
+    "teloxide_core",
+    "tokio_tungstenite",
+    "tower",
+    "tungstenite",
+    "ureq",
+];
+
+/// Sends logs to stderr; `RUST_LOG` overrides the verbosity of Cervella itself. Libraries are heard when they warn, and
+/// those that would tell a secret never.
 pub fn log_to_stderr(verbosity: Verbosity) {
     let default = match verbosity {
-        // pdf_extract and ort tell of every file they meet.
-        Verbosity::Quiet => "warn,ort=error,lopdf=off,pdf_extract=off,tantivy=warn",
-        Verbosity::Normal => "info,ort=error,lopdf=off,pdf_extract=off,tantivy=warn",
+        Verbosity::Quiet => "warn,ort=error",
+        Verbosity::Normal => "info,ort=error",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false);
+    let discreet = filter_fn(|metadata| may_be_logged(metadata.target(), metadata.level()));
     // A second call, as in tests, keeps the first subscriber.
-    let _ = subscriber.with_target(false).try_init();
+    let _ = tracing_subscriber::registry().with(discreet).with(filter).with(lines).try_init();
+}
+
+fn may_be_logged(target: &str, level: &Level) -> bool {
+    let library = target.split("::").next().unwrap_or_default();
+    library == "cervella" || (*level <= Level::WARN && !TALKATIVE.contains(&library))
 }
 
 /// Tells systemd that questions are answered from now on; without systemd nothing happens.
@@ -41,5 +72,36 @@ pub fn notify_stopping() {
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+/// Resident memory of this process in megabytes (of 1,024 KB); `None` where `/proc` does not tell.
+pub fn resident_mb() -> Option<u64> {
+    status_mb("VmRSS:")
+}
+
+/// Highest resident memory of this process so far.
+pub fn peak_resident_mb() -> Option<u64> {
+    status_mb("VmHWM:")
+}
+
+fn status_mb(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kilobytes / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_that_tell_what_they_send_are_never_heard() {
+        assert!(may_be_logged("cervella", &Level::TRACE));
+        assert!(may_be_logged("tantivy::indexer", &Level::WARN));
+        assert!(!may_be_logged("tantivy::indexer", &Level::DEBUG));
+        assert!(!may_be_logged("slack_morphism::socket_mode", &Level::ERROR));
+        assert!(!may_be_logged("reqwest::connect", &Level::ERROR));
     }
 }

@@ -3,7 +3,12 @@
 
 mod answers;
 mod browser;
+mod chats;
 mod commands;
+mod contract_slack;
+mod contract_telegram;
+#[path = "../support/mod.rs"]
+mod fakes;
 mod handbook;
 mod http;
 mod index;

@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::inference::{Feed, KvCache, KvFormat, Llama, ModelFile, Tokens, Wanted, threads};
+use crate::telemetry;
 
 /// Measure prefill (reading a prompt) and decode (writing an answer) of a GGUF model.
 ///
@@ -113,7 +114,8 @@ impl GenerateBench {
             }
         }
         // Before the buffer of this measurement is taken.
-        let peak_rss_mb = peak_rss_mb().context("the peak memory cannot be read from /proc/self/status")?;
+        let peak_rss_mb =
+            telemetry::peak_resident_mb().context("the peak memory cannot be read from /proc/self/status")?;
         let memory_gb_s = hundredths(memory_gb_s());
         Ok(GenerateFigures {
             engine: "cervella",
@@ -179,13 +181,6 @@ fn memory_gb_s() -> f64 {
 
 fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
-}
-
-/// Highest resident memory of this process so far (`VmHWM`).
-fn peak_rss_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib / 1024)
 }
 
 #[cfg(test)]

@@ -1,0 +1,148 @@
+//! From a question to its delivered answer.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::talk::Talk;
+use super::{Desk, Progress, Running, phrases};
+use crate::chat::clock;
+use crate::chat::delivery::{Delivered, Draft, DraftState, Ending, Form, Parcel, Surface, write};
+use crate::domain::{Language, Platform, Question};
+use crate::store::{Conversation, QuestionKey, StoreError};
+
+/// Questions that waited longer are answered with an apology.
+const QUESTION_AGE_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Of a question that is kept for the conversation.
+const CHARACTERS_OF_QUESTION_KEPT: usize = 500;
+
+impl<S: Surface> Desk<S> {
+    /// Answers a question in its thread, or renews the answer that stands there.
+    pub(super) async fn answer(&self, talk: &Talk<'_>, text: &str) -> Result<Progress, StoreError> {
+        let age = clock::now().saturating_sub(talk.message.sent_at);
+        if talk.message.sent_at > 0 && age > QUESTION_AGE_MAX.as_secs() as i64 {
+            return self.say(talk, phrases::too_late(talk.language)).await;
+        }
+        if self.shared.is_paused() {
+            return self.say(talk, phrases::paused(talk.language)).await;
+        }
+        let Some(mut parcel) = self.parcel(talk).await? else { return Ok(Progress::Finished) };
+        text.clone_into(&mut parcel.record.question_text);
+        let cancel = self.shared.stop.child_token();
+        let running = Running { cancel: cancel.clone(), superseded: Arc::default() };
+        let noted = Noted::new(self, parcel.question.clone(), running.clone());
+        let place = self.shared.stop.run_until_cancelled(self.shared.places.acquire()).await;
+        if place.is_none() {
+            return Ok(Progress::Later);
+        }
+        let question = Question { language: talk.set_language, ..Question::new(text) };
+        let events = self.shared.house.ask(question, cancel.clone());
+        let (drafts, seen) = watch::channel(Draft::default());
+        let form = Form { characters_max: self.courier.characters_max(), preface: preface(talk, text) };
+        let delivering = self.courier.deliver(parcel, seen, &self.shared.stop);
+        let writing = async {
+            let ending = write(events, &form, &drafts).await;
+            // The model is free; what is left is the platform's time.
+            drop(place);
+            self.end(&ending, &running, talk.language, &drafts);
+            ending
+        };
+        let (ending, delivered) = tokio::join!(writing, delivering);
+        drop(noted);
+        if delivered? == Delivered::Interrupted {
+            // The job that superseded this one goes on with its messages.
+            let superseded = running.superseded.load(Ordering::Relaxed);
+            return Ok(if superseded { Progress::Finished } else { Progress::Later });
+        }
+        self.remember(talk, text, ending).await?;
+        Ok(Progress::Finished)
+    }
+
+    /// What an answer ends with that was stopped.
+    fn end(&self, ending: &Ending, running: &Running, language: Language, drafts: &watch::Sender<Draft>) {
+        if *ending != Ending::Stopped {
+            return;
+        }
+        if self.shared.stop.is_cancelled() || running.superseded.load(Ordering::Relaxed) {
+            drafts.send_modify(|draft| draft.state = DraftState::Abandoned);
+            return;
+        }
+        drafts.send_modify(|draft| {
+            let mut said = Draft::said(phrases::stopped(language), language);
+            if let (Some(last), Some(stopped)) = (draft.contents.last_mut(), said.contents.first_mut()) {
+                stopped.markdown = format!("{}\n\n{}", last.markdown, stopped.markdown);
+                draft.contents.pop();
+            }
+            for content in &mut draft.contents {
+                content.last = true;
+            }
+            draft.contents.append(&mut said.contents);
+            draft.state = DraftState::Whole;
+        });
+    }
+
+    async fn remember(&self, talk: &Talk<'_>, text: &str, ending: Ending) -> Result<(), StoreError> {
+        let Ending::Answered(_) = ending else { return Ok(()) };
+        let conversation = Conversation {
+            participates: true,
+            language: talk.set_language,
+            last_question: Some(text.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect()),
+            last_answered: Some(talk.message.id.clone()),
+            last_at: clock::now(),
+            forgotten: false,
+        };
+        let thread = talk.message.thread.clone();
+        self.shared.records.with(move |store| store.set_conversation(&thread, &conversation)).await
+    }
+
+    pub(super) async fn parcel(&self, talk: &Talk<'_>) -> Result<Option<Parcel>, StoreError> {
+        let (question, to) = (talk.question(), talk.address());
+        let record = self.delivery(&question).await?;
+        if record.as_ref().is_some_and(|record| record.finished && !talk.renewed) {
+            return Ok(None);
+        }
+        let record = record.unwrap_or_else(|| talk.record());
+        Ok(Some(Parcel { question, to, record }))
+    }
+
+    /// Says one text in reply.
+    pub(super) async fn say(&self, talk: &Talk<'_>, markdown: String) -> Result<Progress, StoreError> {
+        self.deliver(talk, Draft::said(markdown, talk.language)).await
+    }
+
+    pub(super) async fn deliver(&self, talk: &Talk<'_>, draft: Draft) -> Result<Progress, StoreError> {
+        let Some(parcel) = self.parcel(talk).await? else { return Ok(Progress::Finished) };
+        let (_drafts, seen) = watch::channel(draft);
+        match self.courier.deliver(parcel, seen, &self.shared.stop).await? {
+            Delivered::Interrupted => Ok(Progress::Later),
+            Delivered::Whole | Delivered::GivenUp => Ok(Progress::Finished),
+        }
+    }
+}
+
+/// The question itself, where it stands in no message: nobody sees a slash command of Slack's.
+fn preface(talk: &Talk<'_>, text: &str) -> Option<String> {
+    let unseen = talk.message.command.is_some() && talk.message.author.platform == Platform::Slack;
+    unseen.then(|| text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n"))
+}
+
+/// Keeps an answer in the list of those that can be stopped, for as long as it lives.
+struct Noted<'a, S: Surface> {
+    desk: &'a Desk<S>,
+    question: QuestionKey,
+}
+
+impl<'a, S: Surface> Noted<'a, S> {
+    fn new(desk: &'a Desk<S>, question: QuestionKey, running: Running) -> Self {
+        desk.running.lock().unwrap_or_else(PoisonError::into_inner).insert(question.clone(), running);
+        Noted { desk, question }
+    }
+}
+
+impl<S: Surface> Drop for Noted<'_, S> {
+    fn drop(&mut self) {
+        self.desk.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.question);
+    }
+}

@@ -1,0 +1,235 @@
+//! What people write: questions, small talk and commands, new, edited and deleted.
+
+use super::access::Role;
+use super::manners::{Command, Surroundings, Wish, wish};
+use super::quota::Exceeded;
+use super::small_talk::SmallTalk;
+use super::{Desk, Progress, phrases, question_key, unasked};
+use crate::chat::clock;
+use crate::chat::delivery::{Address, Parcel, Surface};
+use crate::chat::event::{Addressed, Message, Opened};
+use crate::domain::{Chat, Language, MessageId, Principal, Thread};
+use crate::store::{Conversation, Delivery, QuestionKey, StoreError};
+
+/// A message and what is known about it.
+pub(super) struct Talk<'a> {
+    pub(super) message: &'a Message,
+    /// In which the bot speaks.
+    pub(super) language: Language,
+    /// That of answers in this thread, if somebody set it.
+    pub(super) set_language: Option<Language>,
+    pub(super) role: Role,
+    /// The message was edited: its answer is renewed.
+    pub(super) renewed: bool,
+}
+
+impl Talk<'_> {
+    pub(super) fn question(&self) -> QuestionKey {
+        question_key(self.message)
+    }
+
+    pub(super) fn address(&self) -> Address {
+        Address {
+            thread: self.message.thread.clone(),
+            question: self.message.id.clone(),
+            asker: self.message.author.clone(),
+            private: self.message.private,
+        }
+    }
+
+    /// The record of a delivery that has not begun.
+    pub(super) fn record(&self) -> Delivery {
+        Delivery {
+            thread: self.message.thread.clone(),
+            asker: self.message.author.clone(),
+            question_text: String::new(),
+            language: Some(self.language),
+            messages: Vec::new(),
+            sources: String::new(),
+            private: self.message.private,
+            finished: false,
+            updated_at: clock::now(),
+            trace_id: String::new(),
+        }
+    }
+}
+
+/// Stands for a message where the bot speaks first.
+pub(super) fn unasked_message(thread: Thread, author: Principal, id: MessageId) -> Message {
+    Message {
+        thread,
+        id,
+        author,
+        by_bot: false,
+        text: String::new(),
+        private: true,
+        addressed: Addressed::Bot,
+        command: None,
+        attachments: false,
+        language: None,
+        sent_at: 0,
+    }
+}
+
+impl<S: Surface> Desk<S> {
+    pub(super) async fn message(&self, message: Message) -> Result<Progress, StoreError> {
+        self.respond(&message, false).await
+    }
+
+    /// An edited message: its answer is renewed; one that nobody had answered is read like a new one.
+    pub(super) async fn edited(&self, message: Message) -> Result<Progress, StoreError> {
+        let answered = self.delivery(&question_key(&message)).await?.is_some();
+        self.respond(&message, answered).await
+    }
+
+    async fn respond(&self, message: &Message, renewed: bool) -> Result<Progress, StoreError> {
+        let thread = message.thread.clone();
+        let conversation = self.shared.records.with(move |store| store.conversation(&thread)).await?;
+        let surroundings = Surroundings {
+            // Whoever was answered is still meant when the mention falls out of an edited question.
+            participates: renewed || conversation.as_ref().is_some_and(|conversation| conversation.participates),
+            mentions_only: self.access.mentions_only(&message.thread.chat) && !renewed,
+        };
+        let wish = wish(message, surroundings);
+        if wish == Wish::Nothing {
+            return Ok(Progress::Finished);
+        }
+        let set_language = conversation.and_then(|conversation| conversation.language);
+        let spoken = set_language.or_else(|| self.detector.detect(&message.text)).or(message.language);
+        let role = self.access.role(&message.author, &message.thread.chat).await?;
+        let talk = Talk { message, language: spoken.unwrap_or(Language::English), set_language, role, renewed };
+        match role {
+            Role::Ignored => Ok(Progress::Finished),
+            Role::Stranger => self.turn_away(&talk).await,
+            Role::Member | Role::Admin => self.grant(&talk, wish).await,
+        }
+    }
+
+    async fn turn_away(&self, talk: &Talk<'_>) -> Result<Progress, StoreError> {
+        let code = self.access.greet(&talk.message.thread.chat, talk.message.private).await?;
+        self.say(talk, phrases::not_a_member(talk.language, code.as_deref())).await
+    }
+
+    async fn grant(&self, talk: &Talk<'_>, wish: Wish) -> Result<Progress, StoreError> {
+        match wish {
+            Wish::Nothing => Ok(Progress::Finished),
+            Wish::SmallTalk(kind, language) => {
+                let language = talk.set_language.unwrap_or(language);
+                let text = match kind {
+                    SmallTalk::Greeting => phrases::greeting(language),
+                    SmallTalk::Thanks => phrases::thanks(language),
+                };
+                self.say(talk, text).await
+            }
+            Wish::Called => self.say(talk, phrases::called(talk.language)).await,
+            Wish::Attachment => self.say(talk, phrases::attachment(talk.language)).await,
+            Wish::Question(text) => self.question(talk, &text).await,
+            Wish::Command(command) => self.command(talk, command).await,
+        }
+    }
+
+    async fn question(&self, talk: &Talk<'_>, text: &str) -> Result<Progress, StoreError> {
+        match self.shared.quota.take(&talk.message.author) {
+            Ok(()) => self.answer(talk, text).await,
+            Err(Exceeded::Person { wait }) => self.say(talk, phrases::person_over_quota(talk.language, wait)).await,
+            Err(Exceeded::All { wait }) => self.say(talk, phrases::all_over_quota(talk.language, wait)).await,
+        }
+    }
+
+    async fn command(&self, talk: &Talk<'_>, command: Command) -> Result<Progress, StoreError> {
+        let language = talk.language;
+        match command {
+            Command::Ask(text) if text.is_empty() => self.say(talk, phrases::nothing_asked(language)).await,
+            Command::Ask(text) => self.question(talk, &text).await,
+            Command::Sources => {
+                let text = self.last_sources(talk).await?;
+                self.say(talk, text.unwrap_or_else(|| phrases::no_sources(language))).await
+            }
+            Command::Language(name) => self.set_language(talk, &name).await,
+            Command::Status => {
+                let condition = self.shared.house.condition();
+                let admin = talk.role == Role::Admin;
+                let queue = self.lanes.len().saturating_sub(1);
+                self.say(talk, phrases::status(language, &condition, queue, self.shared.is_paused(), admin)).await
+            }
+            Command::Help => self.say(talk, phrases::help(language, talk.role == Role::Admin)).await,
+            Command::About => self.say(talk, phrases::about(language, &self.shared.house.condition().model)).await,
+            Command::Forget => {
+                let thread = talk.message.thread.clone();
+                self.shared.records.with(move |store| store.forget(&thread)).await?;
+                self.say(talk, phrases::forgotten(language)).await
+            }
+            Command::Admin(command) => self.administer(talk, command).await,
+            Command::Unknown(name) => self.say(talk, phrases::unknown_command(language, &name)).await,
+        }
+    }
+
+    /// The quotes of the newest answer in this thread.
+    async fn last_sources(&self, talk: &Talk<'_>) -> Result<Option<String>, StoreError> {
+        let thread = talk.message.thread.clone();
+        let newest = self.shared.records.with(move |store| {
+            let answered = store.conversation(&thread)?.and_then(|conversation| conversation.last_answered);
+            answered.map_or(Ok(None), |message| store.delivery(&(thread.chat, message)))
+        });
+        let newest = newest.await?;
+        Ok(newest.map(|record| record.sources).filter(|sources| !sources.is_empty()))
+    }
+
+    async fn set_language(&self, talk: &Talk<'_>, name: &str) -> Result<Progress, StoreError> {
+        let chosen = match name.to_lowercase().as_str() {
+            "auto" => None,
+            code => match code.parse::<Language>() {
+                Ok(language) => Some(language),
+                Err(_) => return self.say(talk, phrases::language_unknown(talk.language)).await,
+            },
+        };
+        let thread = talk.message.thread.clone();
+        self.shared
+            .records
+            .with(move |store| {
+                let known = store.conversation(&thread)?.unwrap_or_default();
+                let conversation = Conversation { language: chosen, last_at: clock::now(), ..known };
+                store.set_conversation(&thread, &conversation)
+            })
+            .await?;
+        self.say(talk, phrases::language_set(chosen, talk.language)).await
+    }
+
+    /// A deleted question: its answer is withdrawn.
+    pub(super) async fn deleted(&self, chat: Chat, message: MessageId) -> Result<Progress, StoreError> {
+        let question = (chat, message);
+        let Some(record) = self.delivery(&question).await? else {
+            return Ok(Progress::Finished);
+        };
+        let to = Address {
+            thread: record.thread.clone(),
+            question: question.1.clone(),
+            asker: record.asker.clone(),
+            private: record.private,
+        };
+        self.courier.withdraw(Parcel { question, to, record }, &self.shared.stop).await?;
+        Ok(Progress::Finished)
+    }
+
+    /// An opened conversation: a greeting with questions to try, once for each thread.
+    pub(super) async fn opened(&self, opened: Opened) -> Result<Progress, StoreError> {
+        let language = opened.language.unwrap_or(Language::English);
+        let chat = opened.thread.chat.clone();
+        let key = unasked(&chat, &format!("opened {}", opened.thread.id.as_deref().unwrap_or_default()));
+        let message = unasked_message(opened.thread.clone(), opened.author.clone(), key.1);
+        let role = self.access.role(&opened.author, &chat).await?;
+        let talk = Talk { message: &message, language, set_language: None, role, renewed: false };
+        match role {
+            Role::Ignored => Ok(Progress::Finished),
+            Role::Stranger => self.turn_away(&talk).await,
+            Role::Member | Role::Admin => {
+                let (greeting, questions) = (phrases::greeting(language), phrases::suggestions(language));
+                let suggested = self.courier.surface().suggest(&talk.address(), language, &greeting, &questions).await;
+                if let Err(error) = suggested {
+                    tracing::warn!(%error, "an opened conversation was not greeted");
+                }
+                Ok(Progress::Finished)
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What the chat platforms ask of the rest of the house; `app` connects it.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::AnswerEvent;
+use crate::domain::{Citation, Question};
+
+pub trait House: Send + Sync + 'static {
+    /// The events of one answer, through a bounded channel. Returns at once. Cancelling `cancel` or dropping the receiver
+    /// stops the work within one token.
+    fn ask(&self, question: Question, cancel: CancellationToken) -> mpsc::Receiver<AnswerEvent>;
+
+    /// The passages that fit best, quoted, best first. Blocks.
+    fn quotes(&self, text: &str, quotes_max: usize) -> Vec<Citation>;
+
+    /// How the house stands. Must not block.
+    fn condition(&self) -> Condition;
+
+    /// Brings the index up to date and tells how it goes, through a bounded channel; the last event is `Done`, `Busy` or
+    /// `Failed`.
+    fn reindex(&self) -> mpsc::Receiver<ReindexEvent>;
+}
+
+/// What `status` shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Condition {
+    /// Name of the model; empty when answers are quotes.
+    pub model: String,
+    pub documents: usize,
+    pub passages: usize,
+    /// Resident memory of the process in megabytes.
+    pub memory_mb: u64,
+    pub up: Duration,
+    /// Each platform and how its connection stands.
+    pub connections: Vec<(&'static str, super::connection::Connection)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReindexEvent {
+    /// So many files of so many were read.
+    Reading {
+        files: usize,
+        of: usize,
+    },
+    Done {
+        documents: usize,
+        passages: usize,
+        embedded: usize,
+        skipped: usize,
+    },
+    /// Another run is under way.
+    Busy,
+    Failed,
+}

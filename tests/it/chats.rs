@@ -1,0 +1,6 @@
+//! The daemon as it runs, against the platforms as they are played in `tests/support`.
+
+mod daemon;
+mod load;
+mod slack_day;
+mod telegram_day;
