@@ -40,7 +40,7 @@ impl App {
     ///
     /// # Errors
     /// The store cannot be opened, or a platform refuses a token. A platform that cannot be reached is no error: it is
-    /// tried again for as long as the service runs.
+    /// asked again for as long as the service runs.
     pub async fn open_chats(&self, loaded: &Loaded, stop: &CancellationToken) -> Result<Option<Chats>, AppError> {
         let settings = self.settings();
         if settings.slack.bot_token.is_empty() && settings.telegram.token.is_empty() {
@@ -54,17 +54,26 @@ impl App {
                 person_per_hour: settings.chat.person_per_hour,
                 all_per_hour: settings.chat.all_per_hour,
             },
-            // One place in the model's queue is left to the chat page.
-            answers_max: settings.inference.slots + settings.inference.queue_max - 1,
+            // One place, in the model's queue and among all questions, is left to the chat page.
+            answers_max: (settings.inference.slots + settings.inference.queue_max)
+                .min(settings.answer.questions_max)
+                .saturating_sub(1)
+                .max(1),
         };
         let records = Records::new(store.clone());
         let shared = Shared::new(house.clone(), records, limits, stop.clone()).await?;
-        let opening = Opening { settings, shared, house: house.clone(), stop: stop.clone(), tasks: TaskTracker::new() };
+        let opening = Arc::new(Opening {
+            settings: settings.clone(),
+            shared,
+            house: house.clone(),
+            stop: stop.clone(),
+            tasks: TaskTracker::new(),
+        });
         let slack = opening.slack().await?;
         let telegram = opening.telegram().await?;
         house.watch(vec![("Slack", slack), ("Telegram", telegram)]);
         opening.tasks.spawn(forget_regularly(store.clone(), stop.clone()));
-        let tasks = opening.tasks;
+        let tasks = opening.tasks.clone();
         tasks.close();
         Ok(Some(Chats { store, tasks }))
     }
@@ -85,16 +94,17 @@ impl Chats {
 }
 
 /// What the platforms are opened with.
-struct Opening<'a> {
-    settings: &'a Settings,
+struct Opening {
+    settings: Settings,
     shared: Arc<Shared>,
     house: Arc<ChatHouse>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-impl Opening<'_> {
-    async fn slack(&self) -> Result<watch::Receiver<Connection>, AppError> {
+impl Opening {
+    /// Asks Slack once who the bot is; the rest goes on by itself, for as long as it takes.
+    async fn slack(self: &Arc<Self>) -> Result<watch::Receiver<Connection>, AppError> {
         let settings = &self.settings.slack;
         if settings.bot_token.is_empty() {
             return Ok(watch::channel(Connection::Off).1);
@@ -104,25 +114,28 @@ impl Opening<'_> {
             api_url: settings.api_url.trim_end_matches('/').to_owned(),
             ..SlackOptions::new(text(&settings.app_token), text(&settings.bot_token))
         };
+        let first = slack::check(&options).await;
+        let is_unreachable = |error: &SlackError| matches!(error, SlackError::Unreachable(_));
+        let first = first.map(Some).or_else(|error| if is_unreachable(&error) { Ok(None) } else { Err(error) })?;
         let (health, watched) = watch::channel(Connection::Connecting);
-        let Some(identity) = self
-            .until_reached(&health, || slack::check(&options), |error| matches!(error, SlackError::Unreachable(_)))
-            .await?
-        else {
-            return Ok(watched);
-        };
-        tracing::info!(workspace = identity.team_name, "Slack knows the bot");
-        let surface = Arc::new(SlackSurface::new(&options, identity.clone())?);
-        let desk = self.desk(Platform::Slack, surface, settings.everyone).await?;
-        let (stop, resting) = (self.stop.clone(), Arc::clone(&desk));
+        let opening = Arc::clone(self);
         self.tasks.spawn(async move {
-            slack::listen(options, identity, Arc::new(desk), health, stop).await;
-            resting.rest().await;
+            let ask = || slack::check(&options);
+            let Some(identity) = opening.until_known(first, &health, ask).await else { return };
+            tracing::info!(workspace = identity.team_name, "Slack knows the bot");
+            let opened = SlackSurface::new(&options, identity.clone()).map_err(AppError::from);
+            let opened = match opened {
+                Ok(surface) => opening.desk(Platform::Slack, Arc::new(surface), opening.settings.slack.everyone).await,
+                Err(error) => Err(error),
+            };
+            let Some(desk) = told(opened, &health) else { return };
+            slack::listen(options, identity, Arc::new(Arc::clone(&desk)), health, opening.stop.clone()).await;
+            desk.rest().await;
         });
         Ok(watched)
     }
 
-    async fn telegram(&self) -> Result<watch::Receiver<Connection>, AppError> {
+    async fn telegram(self: &Arc<Self>) -> Result<watch::Receiver<Connection>, AppError> {
         let settings = &self.settings.telegram;
         if settings.token.is_empty() {
             return Ok(watch::channel(Connection::Off).1);
@@ -137,28 +150,28 @@ impl Opening<'_> {
             webhook,
             ..TelegramOptions::new(settings.token.reveal())
         };
+        let first = telegram::check(&options).await;
+        let is_unreachable = |error: &TelegramError| matches!(error, TelegramError::Unreachable(_));
+        let first = first.map(Some).or_else(|error| if is_unreachable(&error) { Ok(None) } else { Err(error) })?;
         let (health, watched) = watch::channel(Connection::Connecting);
-        let Some(identity) = self
-            .until_reached(
-                &health,
-                || telegram::check(&options),
-                |error| matches!(error, TelegramError::Unreachable(_)),
-            )
-            .await?
-        else {
-            return Ok(watched);
-        };
-        tracing::info!(bot = identity.username, privacy_mode = identity.privacy_mode, "Telegram knows the bot");
-        if let Err(error) = telegram::set_commands(&options).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the list of commands was not set");
-        }
-        let surface = Arc::new(TelegramSurface::new(&options, identity.clone())?);
-        let desk = self.desk(Platform::Telegram, surface, false).await?;
-        let quotes = Arc::new(InlineQuotes { house: self.house.clone(), desk: Arc::clone(&desk) });
-        let (stop, resting) = (self.stop.clone(), Arc::clone(&desk));
+        let opening = Arc::clone(self);
         self.tasks.spawn(async move {
-            telegram::listen(options, identity, Arc::new(desk), quotes, health, stop).await;
-            resting.rest().await;
+            let ask = || telegram::check(&options);
+            let Some(identity) = opening.until_known(first, &health, ask).await else { return };
+            tracing::info!(bot = identity.username, privacy_mode = identity.privacy_mode, "Telegram knows the bot");
+            if let Err(error) = telegram::set_commands(&options).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the list of commands was not set");
+            }
+            let opened = TelegramSurface::new(&options, identity.clone()).map_err(AppError::from);
+            let opened = match opened {
+                Ok(surface) => opening.desk(Platform::Telegram, Arc::new(surface), false).await,
+                Err(error) => Err(error),
+            };
+            let Some(desk) = told(opened, &health) else { return };
+            let quotes = Arc::new(InlineQuotes { house: opening.house.clone(), desk: Arc::clone(&desk) });
+            let intake = Arc::new(Arc::clone(&desk));
+            telegram::listen(options, identity, intake, quotes, health, opening.stop.clone()).await;
+            desk.rest().await;
         });
         Ok(watched)
     }
@@ -184,32 +197,43 @@ impl Opening<'_> {
         Ok(desk)
     }
 
-    /// Asks until the platform answers; `None` when the service is stopped meanwhile.
-    async fn until_reached<T, E, F>(
+    /// What the platform says the bot is: known already, or asked for until it answers. `None` when the service is stopped
+    /// meanwhile.
+    async fn until_known<T, E, F>(
         &self,
+        known: Option<T>,
         health: &watch::Sender<Connection>,
         ask: impl Fn() -> F,
-        is_unreachable: impl Fn(&E) -> bool,
-    ) -> Result<Option<T>, E>
+    ) -> Option<T>
     where
         E: std::error::Error,
         F: Future<Output = Result<T, E>>,
     {
+        if known.is_some() {
+            return known;
+        }
         let mut backoff = Backoff::default();
         loop {
-            match ask().await {
-                Ok(identity) => return Ok(Some(identity)),
-                Err(error) if is_unreachable(&error) => {
+            match self.stop.run_until_cancelled(ask()).await? {
+                Ok(identity) => return Some(identity),
+                Err(error) => {
                     tracing::warn!(%error, "trying again");
                     health.send_replace(Connection::Lost { reason: error.to_string() });
-                    if self.stop.run_until_cancelled(tokio::time::sleep(backoff.wait())).await.is_none() {
-                        return Ok(None);
-                    }
                 }
-                Err(error) => return Err(error),
             }
+            self.stop.run_until_cancelled(tokio::time::sleep(backoff.wait())).await?;
         }
     }
+}
+
+/// A platform that cannot be opened is lost; the others go on.
+fn told<T>(opened: Result<T, AppError>, health: &watch::Sender<Connection>) -> Option<T> {
+    opened
+        .inspect_err(|error| {
+            tracing::error!(error = error as &dyn std::error::Error, "a chat platform cannot be opened");
+            health.send_replace(Connection::Lost { reason: error.to_string() });
+        })
+        .ok()
 }
 
 /// Removes what is older than it is kept, a bounded piece at a time.

@@ -85,9 +85,9 @@ impl House for ChatHouse {
         let embedder = Arc::clone(self.answerer.searcher().embedder());
         let answerer = Arc::clone(&self.answerer);
         tokio::task::spawn_blocking(move || {
+            let _running = Running(indexing);
             let progress = Told::new(sender);
             let outcome = app.index(&embedder, false, &progress, &stop);
-            indexing.store(false, Ordering::Release);
             let last = match outcome {
                 Ok(report) => {
                     if let Err(error) = answerer.searcher().reload() {
@@ -109,6 +109,15 @@ impl House for ChatHouse {
             let _ = progress.sender.blocking_send(last);
         });
         receiver
+    }
+}
+
+/// An index run is under way for as long as this lives, also when it panics.
+struct Running(Arc<AtomicBool>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -38,6 +38,9 @@ pub struct Message {
     pub author: Principal,
     /// Written by a bot, this one included.
     pub by_bot: bool,
+    /// Of another organisation, in a chat that is shared with it.
+    #[serde(default)]
+    pub external: bool,
     /// Plain text: the mention of this bot removed, other mentions as `@name` or `@id`, entities decoded.
     pub text: String,
     /// One person and the bot: everything is for the bot.

@@ -4,3 +4,4 @@ mod daemon;
 mod load;
 mod slack_day;
 mod telegram_day;
+mod transcript;

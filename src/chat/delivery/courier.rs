@@ -261,7 +261,10 @@ impl<S: Surface> Round<'_, S> {
                 self.plain = true;
                 Step::Done
             }
-            SendError::Gone if state == DraftState::Growing => {
+            // Growing text may be refused: the whole text is tried all the same.
+            SendError::Gone | SendError::Markup | SendError::Refused(_)
+                if state == DraftState::Growing && !self.parcel.record.messages.is_empty() =>
+            {
                 self.frozen = true;
                 Step::Done
             }

@@ -35,6 +35,16 @@ impl Draft {
         Draft { contents: vec![content], state: DraftState::Whole, quotes: String::new() }
     }
 
+    /// A text of any length that is whole from the start.
+    pub fn said_in_parts(markdown: &str, language: Language, characters_max: usize) -> Self {
+        let form = Form { characters_max, preface: None };
+        let mut contents = form.contents(markdown, language);
+        for content in &mut contents {
+            content.last = true;
+        }
+        Draft { contents, state: DraftState::Whole, quotes: String::new() }
+    }
+
     /// One message that goes on.
     pub fn growing(markdown: String, language: Language) -> Self {
         let content = Content { markdown, language: Some(language), ..Content::default() };

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use crate::chat::clock;
 use crate::chat::records::Records;
 use crate::domain::{Chat, Platform, Principal};
-use crate::store::{AccessEntry, Standing, StoreError};
+use crate::store::{AccessEntry, Standing, Store, StoreError};
 
 const PAIRING_VALID_S: i64 = 24 * 3600;
 
@@ -46,11 +46,11 @@ impl Access {
         self.rules.mentions_only.contains(&chat.to_string())
     }
 
-    /// What `person` may do in `chat`.
+    /// What `person` may do in `chat`; `external`: they belong to another organisation.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn role(&self, person: &Principal, chat: &Chat) -> Result<Role, StoreError> {
+    pub async fn role(&self, person: &Principal, chat: &Chat, external: bool) -> Result<Role, StoreError> {
         let (person, chat) = (person.to_string(), chat.to_string());
         if self.rules.admins.contains(&person) {
             return Ok(Role::Admin);
@@ -59,6 +59,7 @@ impl Access {
         let (of_person, of_chat) =
             self.records.with(move |store| Ok((store.access(&asked_person)?, store.access(&asked_chat)?))).await?;
         let standing = |entry: &Option<AccessEntry>| entry.as_ref().map(|entry| entry.standing.clone());
+        let now = clock::now();
         let (of_person, of_chat) = (standing(&of_person), standing(&of_chat));
         if of_person == Some(Standing::Admin) {
             return Ok(Role::Admin);
@@ -66,13 +67,14 @@ impl Access {
         if of_person == Some(Standing::Denied) || of_chat == Some(Standing::Denied) {
             return Ok(Role::Ignored);
         }
-        let is_member = self.rules.everyone
+        let is_member = (self.rules.everyone && !external)
             || of_person == Some(Standing::Member)
             || of_chat == Some(Standing::Member)
             || self.rules.members.iter().any(|member| *member == person || *member == chat);
         Ok(match (is_member, of_chat) {
             (true, _) => Role::Member,
-            (false, Some(Standing::Greeted | Standing::Pairing { .. })) => Role::Ignored,
+            (false, Some(Standing::Greeted)) => Role::Ignored,
+            (false, Some(Standing::Pairing { expires, .. })) if expires > now => Role::Ignored,
             (false, _) => Role::Stranger,
         })
     }
@@ -113,9 +115,11 @@ impl Access {
         if let Some(subject) = paired.await? {
             return Ok(Some(subject));
         }
-        let (named, id) = match written.split_once(':') {
-            Some((name, id)) => (name.to_owned(), id),
-            None => (platform.to_string(), written.trim_start_matches('@')),
+        // A bare number is a code, and this one is not valid: taken for a person's, it would admit a stranger.
+        let (named, id) = match (written.split_once(':'), platform) {
+            (Some((name, id)), _) => (name.to_owned(), id),
+            (None, Platform::Slack) => (platform.to_string(), written.trim_start_matches('@')),
+            (None, Platform::Telegram) => return Ok(None),
         };
         let is_platform = named == Platform::Slack.to_string() || named == Platform::Telegram.to_string();
         let is_id = match named.as_str() {
@@ -137,7 +141,7 @@ impl Access {
     /// # Errors
     /// The store cannot be read.
     pub async fn listed(&self) -> Result<Vec<String>, StoreError> {
-        let entries = self.records.with(crate::store::Store::all_access).await?;
+        let entries = self.records.with(Store::all_access).await?;
         let line = |(subject, entry): (String, AccessEntry)| {
             let standing = match entry.standing {
                 Standing::Admin => "admin",

@@ -21,6 +21,10 @@ const CHARACTERS_OF_QUESTION_KEPT: usize = 500;
 impl<S: Surface> Desk<S> {
     /// Answers a question in its thread, or renews the answer that stands there.
     pub(super) async fn answer(&self, talk: &Talk<'_>, text: &str) -> Result<Progress, StoreError> {
+        if talk.renewed && self.shared.is_paused() {
+            // The answer that stands there is better than a notice.
+            return Ok(Progress::Finished);
+        }
         let age = clock::now().saturating_sub(talk.message.sent_at);
         if talk.message.sent_at > 0 && age > QUESTION_AGE_MAX.as_secs() as i64 {
             return self.say(talk, phrases::too_late(talk.language)).await;
@@ -29,7 +33,11 @@ impl<S: Surface> Desk<S> {
             return self.say(talk, phrases::paused(talk.language)).await;
         }
         let Some(mut parcel) = self.parcel(talk).await? else { return Ok(Progress::Finished) };
+        if talk.renewed && self.withdraw_quotes(&parcel.question).await? == Progress::Later {
+            return Ok(Progress::Later);
+        }
         text.clone_into(&mut parcel.record.question_text);
+        self.take_part(talk).await?;
         let cancel = self.shared.stop.child_token();
         let running = Running { cancel: cancel.clone(), superseded: Arc::default() };
         let noted = Noted::new(self, parcel.question.clone(), running.clone());
@@ -56,7 +64,7 @@ impl<S: Surface> Desk<S> {
             let superseded = running.superseded.load(Ordering::Relaxed);
             return Ok(if superseded { Progress::Finished } else { Progress::Later });
         }
-        self.remember(talk, text, ending).await?;
+        self.remember(talk, text, &ending).await?;
         Ok(Progress::Finished)
     }
 
@@ -83,18 +91,41 @@ impl<S: Surface> Desk<S> {
         });
     }
 
-    async fn remember(&self, talk: &Talk<'_>, text: &str, ending: Ending) -> Result<(), StoreError> {
-        let Ending::Answered(_) = ending else { return Ok(()) };
-        let conversation = Conversation {
-            participates: true,
-            language: talk.set_language,
-            last_question: Some(text.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect()),
-            last_answered: Some(talk.message.id.clone()),
-            last_at: clock::now(),
-            forgotten: false,
+    /// From now on what is said in this thread may be for the bot. Noted before the answer is there: what people begin to
+    /// say to each other meanwhile ends it.
+    async fn take_part(&self, talk: &Talk<'_>) -> Result<(), StoreError> {
+        self.change_conversation(talk, |conversation| conversation.participates = true).await
+    }
+
+    async fn remember(&self, talk: &Talk<'_>, text: &str, ending: &Ending) -> Result<(), StoreError> {
+        if !matches!(ending, Ending::Answered(_)) {
+            return Ok(());
+        }
+        let question: String = text.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect();
+        let answered = talk.message.id.clone();
+        let noted = move |conversation: &mut Conversation| {
+            conversation.last_question = Some(question);
+            conversation.last_answered = Some(answered);
+            conversation.forgotten = false;
         };
+        self.change_conversation(talk, noted).await
+    }
+
+    pub(super) async fn change_conversation(
+        &self,
+        talk: &Talk<'_>,
+        change: impl FnOnce(&mut Conversation) + Send + 'static,
+    ) -> Result<(), StoreError> {
         let thread = talk.message.thread.clone();
-        self.shared.records.with(move |store| store.set_conversation(&thread, &conversation)).await
+        self.shared
+            .records
+            .with(move |store| {
+                let mut conversation = store.conversation(&thread)?.unwrap_or_default();
+                change(&mut conversation);
+                conversation.last_at = clock::now();
+                store.set_conversation(&thread, &conversation)
+            })
+            .await
     }
 
     pub(super) async fn parcel(&self, talk: &Talk<'_>) -> Result<Option<Parcel>, StoreError> {
@@ -109,7 +140,7 @@ impl<S: Surface> Desk<S> {
 
     /// Says one text in reply.
     pub(super) async fn say(&self, talk: &Talk<'_>, markdown: String) -> Result<Progress, StoreError> {
-        self.deliver(talk, Draft::said(markdown, talk.language)).await
+        self.deliver(talk, Draft::said_in_parts(&markdown, talk.language, self.courier.characters_max())).await
     }
 
     pub(super) async fn deliver(&self, talk: &Talk<'_>, draft: Draft) -> Result<Progress, StoreError> {

@@ -2,9 +2,10 @@
 
 use tokio::sync::watch;
 
+use super::access::Role;
 use super::{Desk, Progress, phrases};
 use crate::chat::clock;
-use crate::chat::delivery::{Address, Content, Draft, Parcel, Receipt, Surface, markup};
+use crate::chat::delivery::{Address, Delivered, Draft, Parcel, Receipt, Surface};
 use crate::chat::event::{Button, Press};
 use crate::domain::{Language, MessageId};
 use crate::store::{Delivery, Feedback, FeedbackVerdict, QuestionKey, StoreError};
@@ -17,6 +18,10 @@ impl<S: Surface> Desk<S> {
             Ok(store.delivery(&question)?.map(|record| (question, record)))
         });
         let Some((question, record)) = found.await? else { return Ok(Progress::Finished) };
+        let role = self.access.role(&press.author, &press.thread.chat, false).await?;
+        if !matches!(role, Role::Member | Role::Admin) {
+            return Ok(Progress::Finished);
+        }
         let language = record.language.or(press.language).unwrap_or(Language::English);
         let to = Address {
             thread: press.thread.clone(),
@@ -33,7 +38,10 @@ impl<S: Surface> Desk<S> {
                 }
                 phrases::stopping(language)
             }
-            Button::Sources => self.show_sources(&press, &question, &record, language).await?,
+            Button::Sources => match self.show_sources(&press, &question, &record, language).await? {
+                Some(notice) => notice,
+                None => return Ok(Progress::Later),
+            },
         };
         let receipt = Receipt { to: &to, person: &press.author, code: press.receipt.as_deref() };
         if let Err(error) = self.courier.surface().confirm(&receipt, &notice).await {
@@ -54,19 +62,19 @@ impl<S: Surface> Desk<S> {
         Ok(phrases::feedback_taken(language, helpful))
     }
 
-    /// The quotes, as a message of their own, once for each answer.
+    /// The quotes, as messages of their own, once for each answer. `None`: the service stops.
     async fn show_sources(
         &self,
         press: &Press,
         question: &QuestionKey,
         record: &Delivery,
         language: Language,
-    ) -> Result<String, StoreError> {
+    ) -> Result<Option<String>, StoreError> {
         if record.sources.is_empty() {
-            return Ok(phrases::no_sources(language));
+            return Ok(Some(phrases::no_sources(language)));
         }
-        let key = (question.0.clone(), MessageId(format!("sources of {}", question.1)));
-        if self.delivery(&key).await?.is_none_or(|shown| !shown.finished) {
+        let key = key_of_quotes(question);
+        if self.delivery(&key).await?.is_none_or(|shown| !shown.finished || shown.messages.is_empty()) {
             let to = Address {
                 thread: press.thread.clone(),
                 question: question.1.clone(),
@@ -75,13 +83,33 @@ impl<S: Surface> Desk<S> {
             };
             let of_quotes =
                 Delivery { messages: Vec::new(), finished: false, sources: String::new(), ..record.clone() };
-            let parts = markup::split(&record.sources, self.courier.characters_max());
-            let mut draft = Draft::said(String::new(), language);
-            let template = draft.contents.remove(0);
-            draft.contents = parts.into_iter().map(|markdown| Content { markdown, ..template.clone() }).collect();
+            let of_quotes = self.delivery(&key).await?.unwrap_or(of_quotes);
+            let draft = Draft::said_in_parts(&record.sources, language, self.courier.characters_max());
             let (_drafts, seen) = watch::channel(draft);
-            self.courier.deliver(Parcel { question: key, to, record: of_quotes }, seen, &self.shared.stop).await?;
+            let parcel = Parcel { question: key, to, record: of_quotes };
+            if self.courier.deliver(parcel, seen, &self.shared.stop).await? == Delivered::Interrupted {
+                return Ok(None);
+            }
         }
-        Ok(phrases::sources_below(language))
+        Ok(Some(phrases::sources_below(language)))
     }
+
+    /// Takes the quotes of an answer back that is renewed or withdrawn.
+    pub(super) async fn withdraw_quotes(&self, question: &QuestionKey) -> Result<Progress, StoreError> {
+        let key = key_of_quotes(question);
+        let Some(record) = self.delivery(&key).await? else { return Ok(Progress::Finished) };
+        let to = Address {
+            thread: record.thread.clone(),
+            question: question.1.clone(),
+            asker: record.asker.clone(),
+            private: record.private,
+        };
+        let withdrawn = self.courier.withdraw(Parcel { question: key, to, record }, &self.shared.stop).await?;
+        Ok(if withdrawn == Delivered::Interrupted { Progress::Later } else { Progress::Finished })
+    }
+}
+
+/// The quotes are delivered like an answer, under a key of their own.
+fn key_of_quotes(question: &QuestionKey) -> QuestionKey {
+    (question.0.clone(), MessageId(format!("sources of {}", question.1)))
 }

@@ -133,6 +133,7 @@ mod tests {
             id: MessageId("1.0".into()),
             author: Principal { platform: Platform::Slack, id: "U1".into() },
             by_bot: false,
+            external: false,
             text: text.into(),
             private,
             addressed,

@@ -22,12 +22,12 @@ use tokio_util::task::TaskTracker;
 
 use super::clock;
 use super::delivery::{Courier, Surface};
-use super::event::{ChatEvent, Incoming, Message};
+use super::event::{Addressed, Button, ChatEvent, Incoming, Message};
 use super::house::House;
 use super::intake::{Intake, NotTaken};
 use super::records::Records;
 use crate::domain::{Chat, LanguageDetector, MessageId, Platform, Principal, Thread};
-use crate::store::{Accepted, Delivery, InboxId, QuestionKey, StoreError};
+use crate::store::{Accepted, Conversation, Delivery, InboxId, QuestionKey, StoreError};
 
 pub use access::{Access, AccessRules};
 pub use quota::{Quota, QuotaLimits};
@@ -138,7 +138,8 @@ impl<S: Surface> Desk<S> {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(%error, "an event of the inbox cannot be read and is dropped");
+                    let category = error.classify();
+                    tracing::error!(?category, "an event of the inbox cannot be read and is dropped");
                     self.done(id).await?;
                 }
             }
@@ -149,7 +150,7 @@ impl<S: Surface> Desk<S> {
     /// Whether a person may ask, wherever they are.
     pub async fn may_ask(&self, person: &Principal) -> bool {
         let own = Chat { platform: self.platform, id: person.id.clone() };
-        let role = self.access.role(person, &own).await;
+        let role = self.access.role(person, &own, false).await;
         matches!(role, Ok(access::Role::Member | access::Role::Admin)) && !self.shared.is_paused()
     }
 
@@ -164,6 +165,8 @@ impl<S: Surface> Desk<S> {
     async fn dispatch(self: &Arc<Self>, job: Job) -> Result<(), StoreError> {
         let desk = Arc::clone(self);
         let thread = match &job.event {
+            // Quotes are messages of their own: they wait for their turn in the thread.
+            ChatEvent::Pressed(press) if press.button == Button::Sources => press.thread.clone(),
             ChatEvent::Pressed(_) => {
                 self.tasks.spawn(async move { desk.work(job).await });
                 return Ok(());
@@ -227,8 +230,8 @@ impl<S: Surface> Desk<S> {
                 );
                 Progress::Later
             }
-            Err(panicked) => {
-                tracing::error!(%panicked, "an event could not be worked on and is dropped");
+            Err(_panicked) => {
+                tracing::error!(row = id.0, "an event could not be worked on and is dropped");
                 Progress::Finished
             }
         };
@@ -278,12 +281,27 @@ impl<S: Surface> Desk<S> {
         let known = self.shared.records.with(move |store| {
             let answered = is_edit && store.delivery(&question)?.is_some();
             let conversation = store.conversation(&thread)?;
-            Ok((answered, conversation.is_some_and(|conversation| conversation.participates)))
+            Ok((answered, conversation))
         });
-        let (answered, participates) = known.await?;
-        let surroundings =
-            manners::Surroundings { participates, mentions_only: self.access.mentions_only(&message.thread.chat) };
+        let (answered, conversation) = known.await?;
+        let participates = talk::takes_part(message, conversation.as_ref());
+        if participates && !message.private && message.addressed == Addressed::SomebodyElse {
+            self.step_back(message, conversation.unwrap_or_default()).await?;
+            return Ok(answered);
+        }
+        let surroundings = manners::Surroundings {
+            // An old message that gets a new text was for people, unless it calls the bot.
+            participates: participates && !is_edit,
+            mentions_only: self.access.mentions_only(&message.thread.chat),
+        };
         Ok(answered || manners::wish(message, surroundings) != manners::Wish::Nothing)
+    }
+
+    /// People have begun to talk to each other in this thread: until the bot is called again, nothing in it is for it.
+    async fn step_back(&self, message: &Message, conversation: Conversation) -> Result<(), StoreError> {
+        let thread = message.thread.clone();
+        let conversation = Conversation { participates: false, ..conversation };
+        self.shared.records.with(move |store| store.set_conversation(&thread, &conversation)).await
     }
 
     async fn take(self: &Arc<Self>, incoming: Incoming) -> Result<(), StoreError> {
@@ -306,7 +324,11 @@ impl<S: Surface> Intake for Arc<Desk<S>> {
             tracing::warn!("an event was not taken: too many are waiting, or the service is stopping");
             return Err(NotTaken);
         }
-        self.take(incoming).await.map_err(|error| {
+        // In a task of its own: an event that is written down must be worked on, also when the platform's side gives up
+        // waiting.
+        let desk = Arc::clone(self);
+        let taken = tokio::spawn(async move { desk.take(incoming).await }).await;
+        taken.map_err(|_panicked| NotTaken)?.map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "an event could not be written down");
             NotTaken
         })

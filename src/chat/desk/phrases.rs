@@ -73,11 +73,11 @@ pub(super) fn about(language: Language, model: &str) -> String {
     match language {
         Language::Italian => format!(
             "Sono Cervella. Cerco nei documenti del team e rispondo solo con quello che c'è scritto; se non c'è, lo \
-             dico. Tutto gira sul vostro server, niente esce. Modello: {model}."
+             dico. Il modello e i documenti stanno sul vostro server. Modello: {model}."
         ),
         Language::English => format!(
             "I am Cervella. I search the team's documents and answer only with what is written there; when it is not, I \
-             say so. Everything runs on your server, nothing leaves it. Model: {model}."
+             say so. The model and the documents stay on your server. Model: {model}."
         ),
     }
 }

@@ -6,7 +6,7 @@ use super::quota::Exceeded;
 use super::small_talk::SmallTalk;
 use super::{Desk, Progress, phrases, question_key, unasked};
 use crate::chat::clock;
-use crate::chat::delivery::{Address, Parcel, Surface};
+use crate::chat::delivery::{Address, Delivered, Parcel, Surface};
 use crate::chat::event::{Addressed, Message, Opened};
 use crate::domain::{Chat, Language, MessageId, Principal, Thread};
 use crate::store::{Conversation, Delivery, QuestionKey, StoreError};
@@ -61,6 +61,7 @@ pub(super) fn unasked_message(thread: Thread, author: Principal, id: MessageId) 
         id,
         author,
         by_bot: false,
+        external: false,
         text: String::new(),
         private: true,
         addressed: Addressed::Bot,
@@ -69,6 +70,12 @@ pub(super) fn unasked_message(thread: Thread, author: Principal, id: MessageId) 
         language: None,
         sent_at: 0,
     }
+}
+
+/// Whether what is said in this thread may be for the bot without a mention. A whole group is no thread: there, people
+/// talk to each other.
+pub(super) fn takes_part(message: &Message, conversation: Option<&Conversation>) -> bool {
+    message.thread.id.is_some() && conversation.is_some_and(|conversation| conversation.participates)
 }
 
 impl<S: Surface> Desk<S> {
@@ -87,7 +94,7 @@ impl<S: Surface> Desk<S> {
         let conversation = self.shared.records.with(move |store| store.conversation(&thread)).await?;
         let surroundings = Surroundings {
             // Whoever was answered is still meant when the mention falls out of an edited question.
-            participates: renewed || conversation.as_ref().is_some_and(|conversation| conversation.participates),
+            participates: renewed || takes_part(message, conversation.as_ref()),
             mentions_only: self.access.mentions_only(&message.thread.chat) && !renewed,
         };
         let wish = wish(message, surroundings);
@@ -96,7 +103,7 @@ impl<S: Surface> Desk<S> {
         }
         let set_language = conversation.and_then(|conversation| conversation.language);
         let spoken = set_language.or_else(|| self.detector.detect(&message.text)).or(message.language);
-        let role = self.access.role(&message.author, &message.thread.chat).await?;
+        let role = self.access.role(&message.author, &message.thread.chat, message.external).await?;
         let talk = Talk { message, language: spoken.unwrap_or(Language::English), set_language, role, renewed };
         match role {
             Role::Ignored => Ok(Progress::Finished),
@@ -131,6 +138,8 @@ impl<S: Surface> Desk<S> {
     async fn question(&self, talk: &Talk<'_>, text: &str) -> Result<Progress, StoreError> {
         match self.shared.quota.take(&talk.message.author) {
             Ok(()) => self.answer(talk, text).await,
+            // The answer that stands there is better than a notice.
+            Err(_) if talk.renewed => Ok(Progress::Finished),
             Err(Exceeded::Person { wait }) => self.say(talk, phrases::person_over_quota(talk.language, wait)).await,
             Err(Exceeded::All { wait }) => self.say(talk, phrases::all_over_quota(talk.language, wait)).await,
         }
@@ -183,15 +192,7 @@ impl<S: Surface> Desk<S> {
                 Err(_) => return self.say(talk, phrases::language_unknown(talk.language)).await,
             },
         };
-        let thread = talk.message.thread.clone();
-        self.shared
-            .records
-            .with(move |store| {
-                let known = store.conversation(&thread)?.unwrap_or_default();
-                let conversation = Conversation { language: chosen, last_at: clock::now(), ..known };
-                store.set_conversation(&thread, &conversation)
-            })
-            .await?;
+        self.change_conversation(talk, move |conversation| conversation.language = chosen).await?;
         self.say(talk, phrases::language_set(chosen, talk.language)).await
     }
 
@@ -207,8 +208,12 @@ impl<S: Surface> Desk<S> {
             asker: record.asker.clone(),
             private: record.private,
         };
-        self.courier.withdraw(Parcel { question, to, record }, &self.shared.stop).await?;
-        Ok(Progress::Finished)
+        let withdrawn =
+            self.courier.withdraw(Parcel { question: question.clone(), to, record }, &self.shared.stop).await?;
+        if withdrawn == Delivered::Interrupted {
+            return Ok(Progress::Later);
+        }
+        self.withdraw_quotes(&question).await
     }
 
     /// An opened conversation: a greeting with questions to try, once for each thread.
@@ -217,7 +222,7 @@ impl<S: Surface> Desk<S> {
         let chat = opened.thread.chat.clone();
         let key = unasked(&chat, &format!("opened {}", opened.thread.id.as_deref().unwrap_or_default()));
         let message = unasked_message(opened.thread.clone(), opened.author.clone(), key.1);
-        let role = self.access.role(&opened.author, &chat).await?;
+        let role = self.access.role(&opened.author, &chat, false).await?;
         let talk = Talk { message: &message, language, set_language: None, role, renewed: false };
         match role {
             Role::Ignored => Ok(Progress::Finished),

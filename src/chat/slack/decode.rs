@@ -106,12 +106,9 @@ fn message(event: &Value, body: &Value, identity: &SlackIdentity) -> Option<Mess
     let author = filled(body, "user").or_else(|| filled(body, "bot_id"))?;
     let private = word(event, "channel_type") == "im" || channel.starts_with('D');
     let plain = text::plain(word(body, "text"), &identity.user_id);
-    // In a thread below a message of the bot's, what is said to nobody else answers it.
-    let answers_bot = !identity.user_id.is_empty() && word(body, "parent_user_id") == identity.user_id;
     let addressed = match (plain.mentions_bot, plain.mentions_others) {
         (true, _) => Addressed::Bot,
         (false, true) => Addressed::SomebodyElse,
-        (false, false) if answers_bot => Addressed::Bot,
         (false, false) => Addressed::Nobody,
     };
     let thread = filled(body, "thread_ts").or(if private { None } else { Some(ts) });
@@ -120,6 +117,7 @@ fn message(event: &Value, body: &Value, identity: &SlackIdentity) -> Option<Mess
         id: MessageId(ts.to_owned()),
         author: person(author),
         by_bot,
+        external: is_external(body, identity),
         text: plain.text,
         private,
         addressed,
@@ -128,6 +126,12 @@ fn message(event: &Value, body: &Value, identity: &SlackIdentity) -> Option<Mess
         language: None,
         sent_at: seconds(ts),
     })
+}
+
+/// Whether the author belongs to another workspace: channels can be shared between companies.
+fn is_external(body: &Value, identity: &SlackIdentity) -> bool {
+    let teams = ["user_team", "source_team"].into_iter().filter_map(|name| filled(body, name));
+    !identity.team_id.is_empty() && teams.into_iter().any(|team| team != identity.team_id)
 }
 
 fn changed(event: &Value, identity: &SlackIdentity) -> Option<Incoming> {
@@ -146,12 +150,13 @@ fn changed(event: &Value, identity: &SlackIdentity) -> Option<Incoming> {
     if same || (before.is_null() && after.get("edited").is_none()) {
         return None;
     }
-    let message = message(event, after, identity)?;
+    let mut message = message(event, after, identity)?;
     let edited = after
         .get("edited")
         .and_then(|edited| filled(edited, "ts"))
         .or_else(|| filled(event, "event_ts"))
         .or_else(|| filled(event, "ts"))?;
+    message.sent_at = seconds(edited);
     let key = format!("slack:{}:{ts}:edit:{edited}", message.thread.chat.id);
     Some(Incoming { key, event: ChatEvent::Edited(message) })
 }

@@ -76,6 +76,7 @@ fn refused(setting: &'static str, error: CallError) -> SlackError {
         "not_allowed_token_type" | "no_permission" => {
             SlackError::WrongKind { setting, prefix: if setting == APP_TOKEN { "xapp-" } else { "xoxb-" } }
         }
+        "internal_error" | "fatal_error" | "service_unavailable" | "request_timeout" => SlackError::Unreachable(code),
         "missing_scope" => {
             let needed = needed.unwrap_or_else(|| "connections:write".to_owned());
             SlackError::MissingScopes { setting, scopes: needed.split(',').map(str::to_owned).collect() }

@@ -1,8 +1,9 @@
 //! A day on Slack: what people write, and what they get.
 
-use crate::fakes::slack::{ChannelKind, FakeSlack, Said, Shown};
+use crate::fakes::slack::{ChannelKind, FakeSlack, Routing, Said, Shown};
 
 use super::daemon::{House, PATIENCE};
+use super::transcript::steady;
 
 struct Scene {
     slack: FakeSlack,
@@ -79,46 +80,60 @@ async fn a_day_on_slack() {
     assert!(ready, "the daemon does not connect:\n{}", house.logged());
     let scene = Scene { slack, anna, carol, general };
 
-    channel_talk(&scene, &other_bot).await;
+    let talk = channel_talk(&scene, &other_bot).await;
     direct_talk(&scene).await;
     ways_to_ask(&scene).await;
     orders(&scene).await;
 
     let slack = &scene.slack;
-    for channel in [&scene.general, &slack.direct(&scene.anna), &slack.direct(&scene.carol)] {
-        eprintln!("{}", slack.transcript(channel));
+    assert_eq!(slack.answers_to(&scene.general, &talk).len(), 3, "an answer, its quotes and a follow-up, and no more");
+    let channels = [scene.general.clone(), slack.direct(&scene.anna), slack.direct(&scene.carol)];
+    let transcript = channels.each_ref().map(|channel| slack.transcript(channel)).join("\n");
+    eprintln!("{transcript}");
+    for channel in &channels {
         for message in slack.answers(channel) {
             assert!(message.calls.is_empty() && !message.unfurls, "{message:?}");
         }
     }
     assert_eq!(slack.violations(), [], "the platform's limits were exceeded");
     assert_eq!(slack.untaken(), []);
+    insta::assert_snapshot!(steady(&transcript));
     let slowest = slack.ack_delays().into_iter().map(|ack| ack.delay).max();
     eprintln!("slowest acknowledgement: {slowest:?}");
     assert_eq!(daemon.stop(), Some(0), "{}", house.logged());
     house.keeps_to_itself(&[&slack.app_token(), &slack.bot_token(), "giorni di ferie ho", "26 giorni all'anno"]);
 }
 
-async fn channel_talk(scene: &Scene, other_bot: &str) {
+/// The thread in which people talked to each other as well.
+async fn channel_talk(scene: &Scene, other_bot: &str) -> String {
     let (slack, general) = (&scene.slack, scene.general.as_str());
     let question = scene.mention("Quanti giorni di ferie ho all'anno?");
     let (asked, answer) = scene.ask(general, &scene.anna, &question, Said::default()).await;
     says(&answer, &["26", "Ferie"]);
     assert_eq!(answer.thread_ts.as_deref(), Some(asked.as_str()));
     assert_eq!(slack.answers_to(general, &asked).len(), 1, "a mention that is a message as well gets one answer");
+    let told = async |notices: usize| {
+        let told = |slack: &FakeSlack| slack.ephemerals().len() >= notices;
+        assert!(slack.wait_until(told, PATIENCE).await, "{}", slack.transcript(general));
+    };
     slack.press(general, &scene.carol, &answer.ts, "helpful");
+    told(1).await;
     slack.press(general, &scene.carol, &answer.ts, "sources");
     let sources = |slack: &FakeSlack| slack.answers_to(general, &asked).into_iter().nth(1);
     says(&slack.wait_for(sources, PATIENCE).await.expect("the quotes are shown"), &["[1]", "it/"]);
+    told(2).await;
 
+    // What people say to each other arrives in its order.
+    slack.route(Routing::Oldest);
     let in_thread = || Said::in_thread(&asked);
     let (_, follow_up) = scene.ask(general, &scene.carol, "and how do I ask for leave?", in_thread()).await;
     assert_eq!(follow_up.thread_ts.as_deref(), Some(asked.as_str()));
     slack.say(general, &scene.anna, &format!("<@{}> che ne dici?", scene.carol), in_thread());
-    slack.say(general, &scene.carol, "ottimo, grazie", in_thread());
+    slack.say(general, &scene.carol, "sì, lo faccio io entro venerdì", in_thread());
     slack.say(general, other_bot, &scene.mention("build 12 is green"), Said::default());
     slack.say(general, &scene.anna, "qualcuno viene a pranzo?", Said::default());
 
+    let talk = asked;
     let question = scene.mention("Come chiedo il rimborso dei chilometri?");
     let (asked, first) = scene.ask(general, &scene.anna, &question, Said::default()).await;
     slack.edit(general, &asked, &scene.mention("Quanti giorni di ferie ho all'anno?"));
@@ -129,6 +144,7 @@ async fn channel_talk(scene: &Scene, other_bot: &str) {
     slack.delete(general, &asked);
     let withdrawn = |slack: &FakeSlack| slack.answers_to(general, &asked).is_empty();
     assert!(slack.wait_until(withdrawn, PATIENCE).await, "{}", slack.transcript(general));
+    talk
 }
 
 async fn direct_talk(scene: &Scene) {

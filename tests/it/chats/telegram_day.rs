@@ -3,6 +3,7 @@
 use crate::fakes::telegram::{Attachment, ChatId, ChatKind, FakeTelegram, PersonId, Said, Shown};
 
 use super::daemon::{House, PATIENCE};
+use super::transcript::steady;
 
 struct Scene {
     telegram: FakeTelegram,
@@ -78,9 +79,10 @@ async fn a_day_on_telegram() {
     assert_eq!(telegram.commands("it").len(), 7);
     assert_eq!(daemon.stop(), Some(0), "{}", house.logged());
     house.keeps_to_itself(&[&telegram.token(), "giorni di ferie ho", "26 giorni all'anno"]);
-    for chat in [ChatId::from(anna), ChatId::from(carol), ChatId::from(bruno), group, forum] {
-        eprintln!("{}", telegram.transcript(chat));
-    }
+    let chats = [ChatId::from(anna), ChatId::from(carol), ChatId::from(bruno), group, forum];
+    let transcript = chats.map(|chat| telegram.transcript(chat)).join("\n");
+    eprintln!("{transcript}");
+    insta::assert_snapshot!(steady(&transcript));
 }
 
 async fn private_talk(scene: &Scene, anna: PersonId) {
@@ -139,6 +141,7 @@ async fn strangers(scene: &Scene, anna: PersonId, bruno: PersonId) {
     telegram.say(bruno, bruno, "Pronto?", Said::default());
     says(&scene.ask(anna, anna, "/who", Said::default()).await, &["pairing"]);
     assert_eq!(telegram.answers(bruno).len(), 1, "a stranger is told once");
+    says(&scene.ask(anna, anna, "/allow 1234567", Said::default()).await, &["Non capisco chi"]);
     says(&scene.ask(anna, anna, &format!("/allow {code}"), Said::default()).await, &["Ammesso"]);
     let welcome = scene.answer(bruno.into(), turned_away.id).await.expect("who was admitted is told so");
     says(&welcome, &["ammesso"]);

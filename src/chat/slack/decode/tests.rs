@@ -118,10 +118,21 @@ fn threads() {
     };
     let start = "slack:C1:1700000000.000100 | slack:C1/1699999999.000100 | slack:U1 says to";
     check(&reply("and on Sunday?", "U2"), &format!("{start} Nobody: and on Sunday?"));
-    check(&reply("and on Sunday?", "UBOT"), &format!("{start} Bot: and on Sunday?"));
+    check(&reply("and on Sunday?", "UBOT"), &format!("{start} Nobody: and on Sunday?"));
     check(&reply("<@U2> and on Sunday?", "UBOT"), &format!("{start} SomebodyElse: @U2 and on Sunday?"));
     let broadcast = with(reply("and on Sunday?", "U2"), json!({"subtype": "thread_broadcast"}));
     check(&broadcast, &format!("{start} Nobody: and on Sunday?"));
+}
+
+#[test]
+fn people_of_another_workspace_are_known_as_such() {
+    let external = |team: &str| {
+        let message = with(in_channel("ciao"), json!({"user_team": team, "source_team": team}));
+        let Some(Incoming { event: ChatEvent::Message(message), .. }) = heard(&message) else { panic!("no message") };
+        message.external
+    };
+    assert!(external("T2"));
+    assert!(!external("T1"));
 }
 
 #[test]

@@ -83,6 +83,10 @@ fn message(raw: &Value, me: &TelegramIdentity, is_edit: bool) -> Outcome<Incomin
         if is_edit {
             return Err("an edited /start");
         }
+        // In a group it says hello to every bot there.
+        if !private {
+            return Err("/start in a group");
+        }
         let event = ChatEvent::Opened(Opened { thread, author: principal(author), language: language(author) });
         return Ok(Incoming { key, event });
     }
@@ -98,6 +102,7 @@ fn message(raw: &Value, me: &TelegramIdentity, is_edit: bool) -> Outcome<Incomin
         id: MessageId(raw.message_id.to_string()),
         author: principal(author),
         by_bot: author.is_bot,
+        external: false,
         text: words.text,
         private,
         addressed,

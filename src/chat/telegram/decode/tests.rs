@@ -65,6 +65,7 @@ fn a_question_in_a_private_chat() {
         id: MessageId("10".to_owned()),
         author: Principal { platform: Platform::Telegram, id: "42".to_owned() },
         by_bot: false,
+        external: false,
         text: "Quante ferie ho?".to_owned(),
         private: true,
         addressed: Addressed::Bot,
@@ -157,6 +158,8 @@ fn start_opens_a_conversation() {
     assert_eq!(incoming.key, "telegram:42:10");
     assert!(matches!(incoming.event, ChatEvent::Opened(Opened { language: Some(Language::Italian), .. })));
     check_skipped(&json!({"update_id": 1, "edited_message": start}), "an edited /start");
+    let in_group = group(json!({"text": "/start", "entities": entity("bot_command", 0, 6)}));
+    check_skipped(&json!({"update_id": 1, "message": in_group}), "/start in a group");
 }
 
 #[test]
