@@ -23,7 +23,7 @@ use crate::chat::delivery::{Address, Content, Limits, Receipt, SendError, Surfac
 use crate::domain::{Language, MessageId, Thread};
 
 /// Messages that are tried when a lost one is looked for.
-const PROBES_MAX: usize = 12;
+const PROBES_MAX: usize = 24;
 /// What a search may take in one go.
 const FIND_TIMEOUT: Duration = Duration::from_secs(14);
 /// Least time between two calls in one chat, probes included.
@@ -156,13 +156,17 @@ impl Surface for TelegramSurface {
     /// the question, those of other answers left out. In private chats and basic groups all chats of the bot share one
     /// sequence; numbers of another chat are "not found" then.
     ///
-    /// Not found: a message more than [`PROBES_MAX`] numbers behind its question. Then the answer is posted again.
+    /// Not found: a message more than [`PROBES_MAX`] numbers behind what is known. Then the answer is posted again.
     /// A greeting between question and answer would be overwritten; nobody misses it.
     async fn find(&self, to: &Address, content: &Content, known: &[MessageId]) -> Result<Option<MessageId>, SendError> {
         Place::of(to)?;
         let Some(question) = number(&to.question) else { return Ok(None) };
         let key = (to.thread.clone(), to.question.clone());
-        let mut search = self.searches().remove(&key).unwrap_or(Search { behind: question, tried: 0 });
+        // In a private chat answers are posted one after the other, so the lost one came after all that are known; the
+        // question may have waited long, and all private chats count in one sequence.
+        let newest = known.iter().filter_map(number).max().filter(|_| to.private).unwrap_or(question);
+        let behind = question.max(newest);
+        let mut search = self.searches().remove(&key).unwrap_or(Search { behind, tried: 0 });
         let started = Instant::now();
         while search.tried < PROBES_MAX {
             let Some(candidate) = search.behind.checked_add(1) else { return Ok(None) };
