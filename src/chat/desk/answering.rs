@@ -10,7 +10,7 @@ use super::talk::Talk;
 use super::{Desk, Progress, Running, phrases};
 use crate::chat::clock;
 use crate::chat::delivery::{Delivered, Draft, DraftState, Ending, Form, Parcel, Surface, write};
-use crate::domain::{Language, Platform, Question};
+use crate::domain::{Language, Platform, Question, Thread};
 use crate::store::{Conversation, QuestionKey, StoreError};
 
 /// Questions that waited longer are answered with an apology.
@@ -116,10 +116,19 @@ impl<S: Surface> Desk<S> {
         talk: &Talk<'_>,
         change: impl FnOnce(&mut Conversation) + Send + 'static,
     ) -> Result<(), StoreError> {
-        let thread = talk.message.thread.clone();
+        self.change_conversation_of(talk.message.thread.clone(), change).await
+    }
+
+    pub(super) async fn change_conversation_of(
+        &self,
+        thread: Thread,
+        change: impl FnOnce(&mut Conversation) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let one_at_a_time = Arc::clone(&self.conversations);
         self.shared
             .records
             .with(move |store| {
+                let _changing = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut conversation = store.conversation(&thread)?.unwrap_or_default();
                 change(&mut conversation);
                 conversation.last_at = clock::now();

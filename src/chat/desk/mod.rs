@@ -27,7 +27,7 @@ use super::house::House;
 use super::intake::{Intake, NotTaken};
 use super::records::Records;
 use crate::domain::{Chat, LanguageDetector, MessageId, Platform, Principal, Thread};
-use crate::store::{Accepted, Conversation, Delivery, InboxId, QuestionKey, StoreError};
+use crate::store::{Accepted, Delivery, InboxId, QuestionKey, StoreError};
 
 pub use access::{Access, AccessRules};
 pub use quota::{Quota, QuotaLimits};
@@ -97,6 +97,8 @@ pub struct Desk<S> {
     tasks: TaskTracker,
     /// Answers that are being written, and how to stop them.
     running: Mutex<HashMap<QuestionKey, Running>>,
+    /// Held while a conversation is read, changed and written.
+    conversations: Arc<Mutex<()>>,
     detector: LanguageDetector,
 }
 
@@ -119,6 +121,7 @@ impl<S: Surface> Desk<S> {
             lanes: Arc::default(),
             tasks: TaskTracker::new(),
             running: Mutex::default(),
+            conversations: Arc::default(),
             detector: LanguageDetector::new(),
         })
     }
@@ -286,7 +289,7 @@ impl<S: Surface> Desk<S> {
         let (answered, conversation) = known.await?;
         let participates = talk::takes_part(message, conversation.as_ref());
         if participates && !message.private && message.addressed == Addressed::SomebodyElse {
-            self.step_back(message, conversation.unwrap_or_default()).await?;
+            self.step_back(message).await?;
             return Ok(answered);
         }
         let surroundings = manners::Surroundings {
@@ -298,10 +301,8 @@ impl<S: Surface> Desk<S> {
     }
 
     /// People have begun to talk to each other in this thread: until the bot is called again, nothing in it is for it.
-    async fn step_back(&self, message: &Message, conversation: Conversation) -> Result<(), StoreError> {
-        let thread = message.thread.clone();
-        let conversation = Conversation { participates: false, ..conversation };
-        self.shared.records.with(move |store| store.set_conversation(&thread, &conversation)).await
+    async fn step_back(&self, message: &Message) -> Result<(), StoreError> {
+        self.change_conversation_of(message.thread.clone(), |conversation| conversation.participates = false).await
     }
 
     async fn take(self: &Arc<Self>, incoming: Incoming) -> Result<(), StoreError> {
