@@ -71,6 +71,7 @@ impl House for ChatHouse {
             passages: summary.passages,
             memory_mb: telemetry::resident_mb().unwrap_or_default(),
             up: self.started.elapsed(),
+            errors: telemetry::recent_errors().into_iter().map(|error| (error.age(), error.message)).collect(),
             connections: connections.map(|(name, state)| (*name, state.borrow().clone())).collect(),
         }
     }
@@ -89,17 +90,18 @@ impl House for ChatHouse {
             let progress = Told::new(sender);
             let outcome = app.index(&embedder, false, &progress, &stop);
             let last = match outcome {
-                Ok(report) => {
-                    if let Err(error) = answerer.searcher().reload() {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the new index cannot be used");
-                    }
-                    ReindexEvent::Done {
+                Ok(report) => match answerer.searcher().reload() {
+                    Ok(_) => ReindexEvent::Done {
                         documents: report.documents,
                         passages: report.passages,
                         embedded: report.embedded_passages,
                         skipped: report.skipped.len(),
+                    },
+                    Err(error) => {
+                        tracing::error!(error = &error as &dyn std::error::Error, "the new index cannot be used");
+                        ReindexEvent::Failed
                     }
-                }
+                },
                 Err(error) if error.is_temporary() => ReindexEvent::Busy,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the index run failed");

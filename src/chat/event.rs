@@ -27,6 +27,11 @@ pub enum ChatEvent {
     Pressed(Press),
     /// A person opened a conversation without a question: Slack's assistant panel, Telegram's `/start`.
     Opened(Opened),
+    /// A chat goes on under another id: Telegram's groups that become supergroups.
+    Moved {
+        from: Chat,
+        to: Chat,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

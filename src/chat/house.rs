@@ -34,6 +34,8 @@ pub struct Condition {
     /// Resident memory of the process in megabytes.
     pub memory_mb: u64,
     pub up: Duration,
+    /// The newest errors, newest first: how long ago, and what happened.
+    pub errors: Vec<(Duration, String)>,
     /// Each platform and how its connection stands.
     pub connections: Vec<(&'static str, super::connection::Connection)>,
 }

@@ -245,6 +245,11 @@ impl ChatSettings {
     }
 }
 
+fn is_web_address(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| host.starts_with(|c: char| c.is_alphanumeric() || c == '['))
+}
+
 fn is_subject(text: &str) -> bool {
     match text.split_once(':') {
         Some(("slack", id)) => !id.is_empty() && id.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()),
@@ -283,6 +288,13 @@ impl Settings {
                 let half = self.slack.app_token.is_empty() != self.slack.bot_token.is_empty();
                 let key = if self.slack.app_token.is_empty() { "slack.app_token" } else { "slack.bot_token" };
                 half.then(|| (key, "Slack needs both tokens, slack.app_token and slack.bot_token".to_owned()))
+            })
+            .or_else(|| {
+                let telegram = &self.telegram;
+                let webhook = Some(("telegram.webhook_url", &telegram.webhook_url)).filter(|(_, url)| !url.is_empty());
+                let apis = [("slack.api_url", &self.slack.api_url), ("telegram.api_url", &telegram.api_url)];
+                let (key, wrong) = apis.into_iter().chain(webhook).find(|(_, address)| !is_web_address(address))?;
+                Some((key, format!("`{wrong}` is no address that begins with https:// or http://")))
             })
             .or_else(|| {
                 let open = !self.telegram.webhook_url.is_empty() && self.telegram.webhook_secret.is_empty();

@@ -57,17 +57,6 @@ impl Store {
         })
     }
 
-    /// On the disk when this returns.
-    ///
-    /// # Errors
-    /// Errors of the disk.
-    pub fn remove_access(&self, subject: &str) -> Result<(), StoreError> {
-        self.with(|engine| {
-            engine.remove(&key(subject))?;
-            engine.flush()
-        })
-    }
-
     /// Everybody who is known, in the order of their written form. Entries that cannot be read are told to the log and
     /// left out.
     ///

@@ -34,15 +34,6 @@ impl Store {
         self.with(|engine| engine.put(&key, feedback))
     }
 
-    /// What everybody says about an answer, in the order of their written form.
-    ///
-    /// # Errors
-    /// Errors of the disk.
-    pub fn feedback_of(&self, question: &QuestionKey) -> Result<Vec<Feedback>, StoreError> {
-        let range = Range::of(&Key::question(question, Kind::Feedback));
-        self.with(|engine| engine.values::<Feedback>(&range).map(|row| row.map(|(_, feedback)| feedback)).collect())
-    }
-
     /// The newest verdicts that are not older than `since`, up to `limit`, newest last.
     ///
     /// # Errors

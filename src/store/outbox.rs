@@ -40,6 +40,9 @@ pub enum DeliveredMessage {
     Posting {
         at: i64,
         content: String,
+        /// The newest message that was known then, where the platform numbers them: this one comes behind it.
+        #[serde(default)]
+        behind: Option<MessageId>,
     },
     Posted {
         id: MessageId,
@@ -74,32 +77,6 @@ impl Store {
         self.with(|engine| {
             engine.change(|changes| set(changes, question, delivery))?;
             if durable { engine.flush() } else { Ok(()) }
-        })
-    }
-
-    /// Forgets a delivery and that its messages belong to the question. On the disk at the next flush.
-    ///
-    /// # Errors
-    /// Errors of the disk.
-    pub fn remove_delivery(&self, question: &QuestionKey) -> Result<(), StoreError> {
-        self.with(|engine| engine.change(|changes| remove(changes, question)))
-    }
-
-    /// Deliveries that are not finished: what is left to do after a restart. Those that cannot be read are told to the
-    /// log and left out.
-    ///
-    /// # Errors
-    /// Errors of the disk.
-    pub fn unfinished(&self) -> Result<Vec<(QuestionKey, Delivery)>, StoreError> {
-        self.with(|engine| {
-            let mut unfinished = Vec::new();
-            for row in engine.values::<DeliveryRow>(&Range::kind(Kind::Delivery)) {
-                let (_, row) = row?;
-                if !row.delivery.finished {
-                    unfinished.push((row.question, row.delivery));
-                }
-            }
-            Ok(unfinished)
         })
     }
 

@@ -1,6 +1,8 @@
 //! How the process tells of itself: logs on stderr and word to systemd. Neither holds the text of a question, a
 //! document or a secret.
 
+mod recent;
+
 use std::io::IsTerminal;
 
 use tracing::Level;
@@ -8,6 +10,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
+
+pub use recent::{RecentError, recent_errors};
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ pub fn log_to_stderr(verbosity: Verbosity) {
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false);
     let discreet = filter_fn(|metadata| may_be_logged(metadata.target(), metadata.level()));
     // A second call, as in tests, keeps the first subscriber.
-    let _ = tracing_subscriber::registry().with(discreet).with(filter).with(lines).try_init();
+    let _ = tracing_subscriber::registry().with(discreet).with(filter).with(lines).with(recent::KeepErrors).try_init();
 }
 
 fn may_be_logged(target: &str, level: &Level) -> bool {

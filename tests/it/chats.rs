@@ -2,6 +2,8 @@
 
 mod daemon;
 mod load;
+mod promptness;
+mod seldom;
 mod slack_day;
 mod telegram_day;
 mod transcript;

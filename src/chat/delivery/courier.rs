@@ -1,26 +1,29 @@
 //! Brings drafts to a platform until the whole one has arrived, whatever the platform does in between, and writes down
 //! how far it came, so that a killed process goes on where it was.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::draft::{Draft, DraftState};
 use super::pace::{Pace, Urgency};
-use super::{Address, Content, SendError, Surface};
+use super::{Address, Content, Lost, SendError, Surface};
 use crate::chat::clock;
 use crate::chat::records::Records;
-use crate::domain::MessageId;
+use crate::domain::{Chat, MessageId};
 use crate::store::{DeliveredMessage, Delivery, QuestionKey, StoreError};
 
 /// How long the whole text is tried for. What is older interests nobody any more.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// The bot's own messages of a chat that a lost one is not mistaken for.
 const KNOWN_MESSAGES: usize = 200;
+/// Chats in which a message is posted or looked for at the same time.
+const UNDISTURBED: usize = 64;
 /// Waited beyond what the platform asks for.
 const WAIT_MARGIN: Duration = Duration::from_millis(200);
 /// How often the sign of being at work is given again: platforms take it away after some seconds.
@@ -30,6 +33,9 @@ pub struct Courier<S> {
     surface: Arc<S>,
     records: Records,
     pace: Arc<Pace>,
+    /// Held while a lost message is looked for, and while one is posted in a chat of many threads: a search would take a
+    /// message for the lost one that another answer has just posted. Chats share them by their hash.
+    undisturbed: [Mutex<()>; UNDISTURBED],
 }
 
 /// What is delivered, and where to.
@@ -53,7 +59,7 @@ pub enum Delivered {
 impl<S: Surface> Courier<S> {
     pub fn new(surface: Arc<S>, records: Records) -> Self {
         let pace = Arc::new(Pace::new(surface.limits()));
-        Courier { surface, records, pace }
+        Courier { surface, records, pace, undisturbed: std::array::from_fn(|_| Mutex::default()) }
     }
 
     pub fn surface(&self) -> &Arc<S> {
@@ -89,6 +95,12 @@ impl<S: Surface> Courier<S> {
         let outcome = round.run(drafts, stop).await;
         self.surface.working(&round.parcel.to, false).await;
         outcome
+    }
+
+    async fn undisturbed(&self, chat: &Chat) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        chat.hash(&mut hasher);
+        self.undisturbed[(hasher.finish() % UNDISTURBED as u64) as usize].lock().await
     }
 
     /// Takes all messages of an answer back.
@@ -289,7 +301,7 @@ impl<S: Surface> Round<'_, S> {
                 }
                 other => other,
             },
-            Some(DeliveredMessage::Posting { content: lost, .. }) => return self.find(at, &lost).await,
+            Some(DeliveredMessage::Posting { content: lost, behind, .. }) => return self.find(at, &lost, behind).await,
             None => self.post(&sent).await?,
         };
         if outcome.is_ok() {
@@ -302,7 +314,13 @@ impl<S: Surface> Round<'_, S> {
     /// Writes down that a message is about to be posted, posts it, and writes down which one it became.
     async fn post(&mut self, content: &Content) -> Result<Result<(), SendError>, StoreError> {
         let text = serde_json::to_string(content).unwrap_or_default();
-        self.parcel.record.messages.push(DeliveredMessage::Posting { at: clock::now(), content: text });
+        let courier = self.courier;
+        let _undisturbed = match self.parcel.to.private {
+            true => None,
+            false => Some(courier.undisturbed(&self.parcel.to.thread.chat).await),
+        };
+        let behind = courier.surface.newest(&self.parcel.to);
+        self.parcel.record.messages.push(DeliveredMessage::Posting { at: clock::now(), content: text, behind });
         self.save(true).await?;
         let posted = self.courier.surface.post(&self.parcel.to, content).await;
         match posted {
@@ -326,13 +344,19 @@ impl<S: Surface> Round<'_, S> {
     }
 
     /// Looks for a message whose receipt was lost; it is posted again only if it is not there.
-    async fn find(&mut self, at: usize, lost: &str) -> Result<Result<(), SendError>, StoreError> {
+    async fn find(
+        &mut self,
+        at: usize,
+        lost: &str,
+        behind: Option<MessageId>,
+    ) -> Result<Result<(), SendError>, StoreError> {
         let content: Content = serde_json::from_str(lost).unwrap_or_default();
         let chat = self.parcel.to.thread.chat.clone();
+        let courier = self.courier;
+        let _undisturbed = courier.undisturbed(&chat).await;
         let known = self.courier.records.with(move |store| store.messages_of(&chat, KNOWN_MESSAGES)).await?;
-        let found: Result<Option<MessageId>, SendError> =
-            self.courier.surface.find(&self.parcel.to, &content, &known).await;
-        match found {
+        let lost = Lost { content: &content, behind: behind.as_ref(), known: &known };
+        match self.courier.surface.find(&self.parcel.to, &lost).await {
             Ok(Some(id)) => self.parcel.record.messages[at] = DeliveredMessage::Posted { id },
             Ok(None) => {
                 self.parcel.record.messages.truncate(at);
@@ -353,7 +377,7 @@ impl<S: Surface> Round<'_, S> {
                     Err(error) => return Ok(Err(error)),
                 }
             }
-            Some(DeliveredMessage::Posting { content, .. }) => return self.find(at, &content).await,
+            Some(DeliveredMessage::Posting { content, behind, .. }) => return self.find(at, &content, behind).await,
             None => {}
         }
         self.parcel.record.messages.truncate(at);

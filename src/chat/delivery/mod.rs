@@ -11,4 +11,4 @@ pub use backoff::Backoff;
 pub use courier::{Courier, Delivered, Parcel};
 pub use draft::{Draft, DraftState, Ending, Form, write};
 pub use pace::{Pace, Urgency, Window};
-pub use surface::{Address, Content, Limits, Receipt, SendError, Source, Surface};
+pub use surface::{Address, Content, Limits, Lost, Receipt, SendError, Source, Surface};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::chat::event::Button;
-use crate::domain::{Citation, Language, MessageId, Principal, Thread};
+use crate::domain::{Chat, Citation, Language, MessageId, Principal, Thread};
 
 /// A platform's calls. Every call is bounded in time by the implementation (at most 15 s) and makes one attempt: what is
 /// tried again, and when, is decided by the caller.
@@ -28,21 +28,26 @@ pub trait Surface: Send + Sync + 'static {
     /// Removes a message of the bot. One that is gone already is no error.
     fn remove(&self, to: &Address, message: &MessageId) -> impl Future<Output = Result<(), SendError>> + Send;
 
-    /// Looks for a message that was posted with this content when the receipt was lost (the process was killed between
-    /// the platform's taking the message and our writing its id down). `known` are the bot's messages in this chat that
-    /// belong to other answers.
-    fn find(
-        &self,
-        to: &Address,
-        content: &Content,
-        known: &[MessageId],
-    ) -> impl Future<Output = Result<Option<MessageId>, SendError>> + Send;
+    /// Looks for a message that was posted when the receipt was lost (the process was killed between the platform's
+    /// taking the message and our writing its id down).
+    fn find(&self, to: &Address, lost: &Lost<'_>) -> impl Future<Output = Result<Option<MessageId>, SendError>> + Send;
+
+    /// A message that somebody wrote, on platforms that number messages.
+    fn heard(&self, _message: &MessageId, _private: bool) {}
+
+    /// The newest message that is known, on platforms that number them: what is posted next comes behind it.
+    fn newest(&self, _to: &Address) -> Option<MessageId> {
+        None
+    }
 
     /// Shows that the bot is at work (typing, status), or takes it away. Failures do not matter.
     fn working(&self, to: &Address, on: bool) -> impl Future<Output = ()> + Send;
 
     /// Confirms a button press, with a short notice for the person who pressed.
     fn confirm(&self, receipt: &Receipt<'_>, notice: &str) -> impl Future<Output = Result<(), SendError>> + Send;
+
+    /// The conversation of a person with the bot.
+    fn direct(&self, person: &Principal) -> impl Future<Output = Result<Chat, SendError>> + Send;
 
     /// Questions that are offered in an opened conversation.
     fn suggest(
@@ -61,6 +66,17 @@ pub struct Receipt<'a> {
     pub person: &'a Principal,
     /// [`crate::chat::event::Press::receipt`]
     pub code: Option<&'a str>,
+}
+
+/// A message whose receipt was lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost<'a> {
+    /// What it was posted with.
+    pub content: &'a Content,
+    /// [`Surface::newest`] when it was posted.
+    pub behind: Option<&'a MessageId>,
+    /// The bot's messages in this chat that belong to other answers.
+    pub known: &'a [MessageId],
 }
 
 /// Where messages go.

@@ -96,6 +96,19 @@ impl Access {
         Ok(code)
     }
 
+    /// The code that a chat was told, while it is valid.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn code(&self, chat: &Chat) -> Result<Option<String>, StoreError> {
+        let subject = chat.to_string();
+        let entry = self.records.with(move |store| store.access(&subject)).await?;
+        Ok(entry.and_then(|entry| match entry.standing {
+            Standing::Pairing { code, expires } if expires > clock::now() => Some(code),
+            _ => None,
+        }))
+    }
+
     /// Whom an admin means: a code, `here`, a written subject, or a person's id or mention on this platform.
     ///
     /// # Errors
@@ -136,6 +149,33 @@ impl Access {
         self.records.with(move |store| store.set_access(&subject, &entry)).await
     }
 
+    /// A chat goes on under another id, with what was decided about it.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn follow(&self, from: &Chat, to: &Chat) -> Result<(), StoreError> {
+        let (from, to) = (from.to_string(), to.to_string());
+        let is_set = self.rules.members.contains(&from);
+        if is_set || self.rules.mentions_only.contains(&from) {
+            tracing::warn!(from, to, "a chat of the settings has a new id: name the new one there");
+        }
+        let followed = self.records.with(move |store| {
+            let decided = store.access(&from)?.filter(|entry| is_decided(&entry.standing));
+            let by_settings = || {
+                let by = "settings".to_owned();
+                is_set.then(|| AccessEntry { standing: Standing::Member, by, at: clock::now() })
+            };
+            match decided.or_else(by_settings) {
+                // What was decided about the new id stands.
+                Some(entry) if !store.access(&to)?.is_some_and(|known| is_decided(&known.standing)) => {
+                    store.set_access(&to, &entry)
+                }
+                _ => Ok(()),
+            }
+        });
+        followed.await
+    }
+
     /// Everybody whose standing was decided in a chat, as lines for an admin.
     ///
     /// # Errors
@@ -154,6 +194,10 @@ impl Access {
         };
         Ok(entries.into_iter().map(line).collect())
     }
+}
+
+fn is_decided(standing: &Standing) -> bool {
+    matches!(standing, Standing::Admin | Standing::Member | Standing::Denied)
 }
 
 /// Six digits that nobody can guess within their day, given that every try needs an admin.

@@ -49,7 +49,7 @@ impl<S: Surface> Desk<S> {
                 self.audit(talk, &command, None, "done").await?;
                 let lines = self.access.listed().await?;
                 let text = if lines.is_empty() { phrases::nobody(language) } else { lines.join("\n") };
-                self.say(talk, text).await
+                self.say_in_private(talk, text).await
             }
             AdminCommand::Reindex(collection) if !collection.is_empty() => {
                 self.say(talk, phrases::no_collections(language)).await
@@ -111,6 +111,9 @@ impl<S: Surface> Desk<S> {
             subject,
             outcome: outcome.to_owned(),
         };
+        // For the operator: the store is not theirs to read while the service runs.
+        let AuditEntry { who, action, subject, .. } = &entry;
+        tracing::info!(who, action, subject, outcome, "an order of an admin");
         self.shared.records.with(move |store| store.audit(&entry)).await
     }
 }

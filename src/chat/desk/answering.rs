@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::talk::Talk;
+use super::talk::{Talk, unasked_message};
 use super::{Desk, Progress, Running, phrases};
 use crate::chat::clock;
 use crate::chat::delivery::{Delivered, Draft, DraftState, Ending, Form, Parcel, Surface, write};
-use crate::domain::{Language, Platform, Question, Thread};
+use crate::chat::event::Addressed;
+use crate::domain::{Language, MessageId, Platform, Question, Thread};
 use crate::store::{Conversation, QuestionKey, StoreError};
 
 /// Questions that waited longer are answered with an apology.
@@ -41,17 +42,22 @@ impl<S: Surface> Desk<S> {
         let cancel = self.shared.stop.child_token();
         let running = Running { cancel: cancel.clone(), superseded: Arc::default() };
         let noted = Noted::new(self, parcel.question.clone(), running.clone());
-        let place = self.shared.stop.run_until_cancelled(self.shared.places.acquire()).await;
-        if place.is_none() {
-            return Ok(Progress::Later);
-        }
         let question = Question { language: talk.set_language, ..Question::new(text) };
-        let events = self.shared.house.ask(question, cancel.clone());
         let (drafts, seen) = watch::channel(Draft::default());
         let form = Form { characters_max: self.courier.characters_max(), preface: preface(talk, text) };
-        let delivering = self.courier.deliver(parcel, seen, &self.shared.stop);
+        let delivering = async {
+            let delivered = self.courier.deliver(parcel, seen, &self.shared.stop).await;
+            // What the platform refuses needs not be written to its end.
+            cancel.cancel();
+            delivered
+        };
         let writing = async {
-            let ending = write(events, &form, &drafts).await;
+            // Meanwhile the platform shows that the bot is at work.
+            let place = cancel.run_until_cancelled(self.shared.places.acquire()).await;
+            let ending = match &place {
+                Some(_) => write(self.shared.house.ask(question, cancel.clone()), &form, &drafts).await,
+                None => Ending::Stopped,
+            };
             // The model is free; what is left is the platform's time.
             drop(place);
             self.end(&ending, &running, talk.language, &drafts);
@@ -59,7 +65,11 @@ impl<S: Surface> Desk<S> {
         };
         let (ending, delivered) = tokio::join!(writing, delivering);
         drop(noted);
-        if delivered? == Delivered::Interrupted {
+        let delivered = delivered?;
+        if delivered == Delivered::GivenUp {
+            self.apologise_in_private(talk).await?;
+        }
+        if delivered == Delivered::Interrupted {
             // The job that superseded this one goes on with its messages.
             let superseded = running.superseded.load(Ordering::Relaxed);
             return Ok(if superseded { Progress::Finished } else { Progress::Later });
@@ -152,13 +162,54 @@ impl<S: Surface> Desk<S> {
         self.deliver(talk, Draft::said_in_parts(&markdown, talk.language, self.courier.characters_max())).await
     }
 
-    pub(super) async fn deliver(&self, talk: &Talk<'_>, draft: Draft) -> Result<Progress, StoreError> {
-        let Some(parcel) = self.parcel(talk).await? else { return Ok(Progress::Finished) };
-        let (_drafts, seen) = watch::channel(draft);
-        match self.courier.deliver(parcel, seen, &self.shared.stop).await? {
-            Delivered::Interrupted => Ok(Progress::Later),
-            Delivered::Whole | Delivered::GivenUp => Ok(Progress::Finished),
+    async fn deliver(&self, talk: &Talk<'_>, draft: Draft) -> Result<Progress, StoreError> {
+        let delivered = self.bring(talk, draft).await?;
+        if delivered == Delivered::GivenUp {
+            self.apologise_in_private(talk).await?;
         }
+        Ok(if delivered == Delivered::Interrupted { Progress::Later } else { Progress::Finished })
+    }
+
+    async fn bring(&self, talk: &Talk<'_>, draft: Draft) -> Result<Delivered, StoreError> {
+        let Some(parcel) = self.parcel(talk).await? else { return Ok(Delivered::Whole) };
+        let (_drafts, seen) = watch::channel(draft);
+        self.courier.deliver(parcel, seen, &self.shared.stop).await
+    }
+
+    /// Says what is not for everybody in a shared chat to the person alone, and there only that it did.
+    pub(super) async fn say_in_private(&self, talk: &Talk<'_>, markdown: String) -> Result<Progress, StoreError> {
+        if talk.message.private {
+            return self.say(talk, markdown).await;
+        }
+        match self.bring_in_private(talk, markdown).await? {
+            Delivered::Interrupted => Ok(Progress::Later),
+            Delivered::Whole => self.say(talk, phrases::told_in_private(talk.language)).await,
+            Delivered::GivenUp => self.say(talk, phrases::private_closed(talk.language)).await,
+        }
+    }
+
+    /// Whoever called the bot where it may not write is told so where it may.
+    async fn apologise_in_private(&self, talk: &Talk<'_>) -> Result<(), StoreError> {
+        if talk.message.private || talk.message.addressed != Addressed::Bot {
+            return Ok(());
+        }
+        self.bring_in_private(talk, phrases::cannot_write_there(talk.language)).await.map(drop)
+    }
+
+    async fn bring_in_private(&self, talk: &Talk<'_>, markdown: String) -> Result<Delivered, StoreError> {
+        let person = &talk.message.author;
+        let chat = match self.courier.surface().direct(person).await {
+            Ok(chat) => chat,
+            Err(error) => {
+                tracing::warn!(%person, %error, "a person could not be written to in private");
+                return Ok(Delivered::GivenUp);
+            }
+        };
+        let id = MessageId(format!("asked in {}: {}", talk.message.thread.chat, talk.message.id));
+        let message = unasked_message(Thread { chat, id: None }, person.clone(), id);
+        let alone = Talk { message: &message, renewed: false, ..*talk };
+        let parts = Draft::said_in_parts(&markdown, talk.language, self.courier.characters_max());
+        self.bring(&alone, parts).await
     }
 }
 

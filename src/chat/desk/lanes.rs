@@ -98,7 +98,7 @@ impl Job {
     fn question(&self) -> Option<QuestionKey> {
         match &self.event {
             ChatEvent::Message(message) | ChatEvent::Edited(message) => Some(question_key(message)),
-            ChatEvent::Deleted { .. } | ChatEvent::Pressed(_) | ChatEvent::Opened(_) => None,
+            _ => None,
         }
     }
 }

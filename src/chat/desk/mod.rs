@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock;
-use super::delivery::{Courier, Surface};
+use super::delivery::{Backoff, Courier, Surface};
 use super::event::{Addressed, Button, ChatEvent, Incoming, Message};
 use super::house::House;
 use super::intake::{Intake, NotTaken};
@@ -132,13 +132,10 @@ impl<S: Surface> Desk<S> {
     /// The store cannot be read.
     pub async fn resume(self: &Arc<Self>) -> Result<usize, StoreError> {
         let pending = self.shared.records.with(crate::store::Store::pending).await?;
-        let mut resumed = 0;
+        let mut jobs = Vec::new();
         for (id, payload) in pending {
             match serde_json::from_slice::<ChatEvent>(&payload) {
-                Ok(event) if event.platform() == self.platform => {
-                    self.dispatch(Job { id, event }).await?;
-                    resumed += 1;
-                }
+                Ok(event) if event.platform() == self.platform => jobs.push(Job { id, event }),
                 Ok(_) => {}
                 Err(error) => {
                     let category = error.classify();
@@ -147,7 +144,20 @@ impl<S: Surface> Desk<S> {
                 }
             }
         }
+        for job in &jobs {
+            self.heard(&job.event);
+        }
+        let resumed = jobs.len();
+        for job in jobs {
+            self.dispatch(job).await?;
+        }
         Ok(resumed)
+    }
+
+    fn heard(&self, event: &ChatEvent) {
+        if let ChatEvent::Message(message) = event {
+            self.courier.surface().heard(&message.id, message.private);
+        }
     }
 
     /// Whether a person may ask, wherever they are.
@@ -190,6 +200,7 @@ impl<S: Surface> Desk<S> {
                 }
             }
             ChatEvent::Opened(opened) => opened.thread.clone(),
+            ChatEvent::Moved { to, .. } => Thread { chat: to.clone(), id: None },
         };
         self.lanes.push(thread, job, &self.tasks, move |job| {
             let desk = Arc::clone(&desk);
@@ -219,32 +230,34 @@ impl<S: Surface> Desk<S> {
         self.shared.records.with(move |store| store.delivery(&question)).await
     }
 
-    /// Works on one job. A panic ends the job, not the desk.
+    /// Works on one job until it is out of the inbox. A panic ends the job, not the desk; while the store fails, the job
+    /// and its thread wait.
     async fn work(self: Arc<Self>, job: Job) {
-        let id = job.id;
-        let desk = Arc::clone(&self);
-        let outcome = tokio::spawn(async move { desk.handle(job.event).await }).await;
-        let finished = match outcome {
-            Ok(Ok(finished)) => finished,
-            Ok(Err(error)) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the store failed: the event stays in the inbox"
-                );
-                Progress::Later
-            }
-            Err(_panicked) => {
-                tracing::error!(row = id.0, "an event could not be worked on and is dropped");
-                Progress::Finished
-            }
-        };
-        if finished == Progress::Finished
-            && let Err(error) = self.done(id).await
-        {
+        let mut backoff = Backoff::default();
+        while let Err(error) = Arc::clone(&self).attempt(job.clone()).await {
+            let wait = backoff.wait();
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "a finished event cannot be taken out of the inbox"
+                wait_ms = wait.as_millis(),
+                "the store failed: an event waits in the inbox"
             );
+            let waited = self.shared.stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+            if waited.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn attempt(self: Arc<Self>, job: Job) -> Result<(), StoreError> {
+        let desk = Arc::clone(&self);
+        let outcome = tokio::spawn(async move { desk.handle(job.event).await }).await;
+        let progress = outcome.unwrap_or_else(|_panicked| {
+            tracing::error!(row = job.id.0, "an event could not be worked on and is dropped");
+            Ok(Progress::Finished)
+        })?;
+        match progress {
+            Progress::Finished => self.done(job.id).await,
+            Progress::Later => Ok(()),
         }
     }
 
@@ -258,6 +271,10 @@ impl<S: Surface> Desk<S> {
             ChatEvent::Deleted { chat, message } => self.deleted(chat, message).await,
             ChatEvent::Pressed(press) => self.pressed(press).await,
             ChatEvent::Opened(opened) => self.opened(opened).await,
+            ChatEvent::Moved { from, to } => {
+                self.access.follow(&from, &to).await?;
+                Ok(Progress::Finished)
+            }
         }
     }
 
@@ -274,7 +291,7 @@ impl<S: Surface> Desk<S> {
                 let at_work = self.lanes.thread_of(&question).is_some();
                 return Ok(at_work || self.delivery(&question).await?.is_some());
             }
-            ChatEvent::Pressed(_) | ChatEvent::Opened(_) => return Ok(true),
+            ChatEvent::Pressed(_) | ChatEvent::Opened(_) | ChatEvent::Moved { .. } => return Ok(true),
         };
         if message.by_bot {
             return Ok(false);
@@ -320,7 +337,12 @@ impl<S: Surface> Desk<S> {
 }
 
 impl<S: Surface> Intake for Arc<Desk<S>> {
+    fn announce(&self, event: &ChatEvent) {
+        self.heard(event);
+    }
+
     async fn accept(&self, incoming: Incoming) -> Result<(), NotTaken> {
+        self.heard(&incoming.event);
         if self.lanes.len() >= JOBS_MAX || self.shared.stop.is_cancelled() {
             tracing::warn!("an event was not taken: too many are waiting, or the service is stopping");
             return Err(NotTaken);
@@ -340,7 +362,7 @@ impl<S: Surface> Intake for Arc<Desk<S>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Finished,
-    /// The process is going down, or the store failed: the next process goes on with it.
+    /// The process is going down: the next one goes on with it.
     Later,
 }
 
@@ -355,6 +377,7 @@ impl ChatEvent {
             ChatEvent::Deleted { chat, .. } => chat,
             ChatEvent::Pressed(press) => &press.thread.chat,
             ChatEvent::Opened(opened) => &opened.thread.chat,
+            ChatEvent::Moved { to, .. } => to,
         }
     }
 

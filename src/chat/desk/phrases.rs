@@ -216,6 +216,28 @@ pub(super) fn nobody(language: Language) -> String {
     pick(language, "Nessuno oltre a chi è nelle impostazioni.", "Nobody besides those in the settings.")
 }
 
+/// In a shared chat, where the answer is for the admin alone.
+pub(super) fn told_in_private(language: Language) -> String {
+    pick(language, "Te l'ho scritto in privato.", "I have sent it to you in private.")
+}
+
+pub(super) fn private_closed(language: Language) -> String {
+    pick(
+        language,
+        "Questo lo dico solo in privato, ma non riesco a scriverti: scrivimi tu per primo.",
+        "I tell this in private only, but I cannot write to you: write to me first.",
+    )
+}
+
+/// To the person alone, when the bot may not write where it was asked.
+pub(super) fn cannot_write_there(language: Language) -> String {
+    pick(
+        language,
+        "Mi hai chiamato dove non posso scrivere: aggiungimi a quel canale, oppure chiedi qui.",
+        "You called me where I may not write: add me to that channel, or ask here.",
+    )
+}
+
 pub(super) fn no_collections(language: Language) -> String {
     pick(
         language,
@@ -271,6 +293,13 @@ pub(super) fn status(language: Language, condition: &Condition, queue: usize, pa
         });
         for (platform, connection) in &condition.connections {
             lines.push(format!("- {platform}: {}", connected(language, connection)));
+        }
+        for (ago, error) in &condition.errors {
+            let minutes = ago.as_secs() / 60;
+            lines.push(match italian {
+                true => format!("- errore, {minutes} min fa: {error}"),
+                false => format!("- error, {minutes} min ago: {error}"),
+            });
         }
     }
     lines.join("\n")

@@ -91,7 +91,11 @@ impl<S: Surface> Desk<S> {
 
     async fn respond(&self, message: &Message, renewed: bool) -> Result<Progress, StoreError> {
         let thread = message.thread.clone();
-        let conversation = self.shared.records.with(move |store| store.conversation(&thread)).await?;
+        let known = self.shared.records.with(move |store| {
+            let of_chat = Thread { chat: thread.chat.clone(), id: None };
+            Ok((store.conversation(&thread)?, store.conversation(&of_chat)?))
+        });
+        let (conversation, of_chat) = known.await?;
         let surroundings = Surroundings {
             // Whoever was answered is still meant when the mention falls out of an edited question.
             participates: renewed || takes_part(message, conversation.as_ref()),
@@ -101,19 +105,33 @@ impl<S: Surface> Desk<S> {
         if wish == Wish::Nothing {
             return Ok(Progress::Finished);
         }
-        let set_language = conversation.and_then(|conversation| conversation.language);
+        // What was set for a whole channel holds in its threads until they have a language of their own.
+        let set_language = [conversation, of_chat].into_iter().flatten().find_map(|known| known.language);
         let spoken = set_language.or_else(|| self.detector.detect(&message.text)).or(message.language);
         let role = self.access.role(&message.author, &message.thread.chat, message.external).await?;
         let talk = Talk { message, language: spoken.unwrap_or(Language::English), set_language, role, renewed };
         match role {
-            Role::Ignored => Ok(Progress::Finished),
+            Role::Ignored => self.turn_away_again(&talk).await,
             Role::Stranger => self.turn_away(&talk).await,
             Role::Member | Role::Admin => self.grant(&talk, wish).await,
         }
     }
 
     async fn turn_away(&self, talk: &Talk<'_>) -> Result<Progress, StoreError> {
+        // Before it is noted that they were told: a process that is killed in between finds that they were not.
+        let (question, begun) = (talk.question(), talk.record());
+        self.shared.records.with(move |store| store.set_delivery(&question, &begun, true)).await?;
         let code = self.access.greet(&talk.message.thread.chat, talk.message.private).await?;
+        self.say(talk, phrases::not_a_member(talk.language, code.as_deref())).await
+    }
+
+    /// Says the one sentence of [`Self::turn_away`] that an earlier process did not bring to its end.
+    async fn turn_away_again(&self, talk: &Talk<'_>) -> Result<Progress, StoreError> {
+        let begun = self.delivery(&talk.question()).await?;
+        if talk.renewed || begun.is_none_or(|record| record.finished) {
+            return Ok(Progress::Finished);
+        }
+        let code = self.access.code(&talk.message.thread.chat).await?;
         self.say(talk, phrases::not_a_member(talk.language, code.as_deref())).await
     }
 
@@ -157,7 +175,8 @@ impl<S: Surface> Desk<S> {
             Command::Language(name) => self.set_language(talk, &name).await,
             Command::Status => {
                 let condition = self.shared.house.condition();
-                let admin = talk.role == Role::Admin;
+                // What only admins are told does not belong into a chat of many.
+                let admin = talk.role == Role::Admin && talk.message.private;
                 let queue = self.lanes.len().saturating_sub(1);
                 self.say(talk, phrases::status(language, &condition, queue, self.shared.is_paused(), admin)).await
             }

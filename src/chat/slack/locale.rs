@@ -40,7 +40,7 @@ impl Locales {
             ChatEvent::Edited(message) => (&message.author, &mut message.language, false),
             ChatEvent::Pressed(press) => (&press.author, &mut press.language, false),
             ChatEvent::Opened(opened) => (&opened.author, &mut opened.language, true),
-            ChatEvent::Deleted { .. } => return,
+            ChatEvent::Deleted { .. } | ChatEvent::Moved { .. } => return,
         };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&author.id).copied();
         *language = match known {

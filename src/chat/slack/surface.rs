@@ -6,7 +6,7 @@ mod requests;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slack_morphism::prelude::*;
 use tokio::time::timeout;
@@ -19,9 +19,9 @@ use super::pace::MethodPace;
 use super::stream::{Edit, Streams, app_may_not};
 use super::{SlackError, SlackIdentity, SlackOptions};
 use crate::chat::delivery::markup::slack_escape;
-use crate::chat::delivery::{Address, Content, Limits, Receipt, SendError, Surface};
+use crate::chat::delivery::{Address, Content, Limits, Lost, Receipt, SendError, Surface};
 use crate::chat::event::Button;
-use crate::domain::{Language, MessageId};
+use crate::domain::{Chat, Language, MessageId, Principal};
 
 /// Longest wait for a status that nobody depends on.
 const STATUS_MAX: Duration = Duration::from_secs(2);
@@ -33,6 +33,17 @@ pub struct SlackSurface {
     pace: MethodPace,
     /// The app is no agent for Slack.
     sessions_off: AtomicBool,
+}
+
+/// The direct messages with a person.
+#[derive(Deserialize)]
+struct Opened {
+    channel: OpenedChannel,
+}
+
+#[derive(Deserialize)]
+struct OpenedChannel {
+    id: String,
 }
 
 impl SlackSurface {
@@ -292,12 +303,12 @@ impl Surface for SlackSurface {
         }
     }
 
-    async fn find(&self, to: &Address, content: &Content, known: &[MessageId]) -> Result<Option<MessageId>, SendError> {
+    async fn find(&self, to: &Address, lost: &Lost<'_>) -> Result<Option<MessageId>, SendError> {
         let history = match finding::history(&self.api, to).await {
             Err(error) if error.code() == "thread_not_found" => return Ok(None),
             history => history?,
         };
-        Ok(finding::posted(&history, &self.identity, to, content, known))
+        Ok(finding::posted(&history, &self.identity, to, lost.content, lost.known))
     }
 
     /// Only the assistant panel shows a status; it clears itself when an answer is posted, and after two minutes.
@@ -329,6 +340,13 @@ impl Surface for SlackSurface {
         .with_parse("none".to_owned());
         self.api.post::<_, Value>(Token::Bot, "chat.postEphemeral", &Quiet { request, mrkdwn: false }).await?;
         Ok(())
+    }
+
+    async fn direct(&self, person: &Principal) -> Result<Chat, SendError> {
+        // The library's own request holds a list, where Slack documents names with commas between them.
+        let request = serde_json::json!({"users": person.id});
+        let opened: Opened = self.api.post(Token::Bot, "conversations.open", &request).await?;
+        Ok(Chat { platform: person.platform, id: opened.channel.id })
     }
 
     /// The prompts first: setting them twice is no harm, greeting twice is.

@@ -55,6 +55,15 @@ pub(super) struct Reception<I, Q> {
 }
 
 impl<I: Intake, Q: Quotes> Reception<I, Q> {
+    /// Tells what a batch of updates holds before they are taken one by one.
+    pub fn announce(&self, updates: &[Value]) {
+        for update in updates {
+            if let Decoded::Event(incoming) = decode(update, &self.identity) {
+                self.intake.announce(&incoming.event);
+            }
+        }
+    }
+
     /// When it returns `Ok`, Telegram may forget the update.
     pub async fn take(&self, update: &Value) -> Result<(), NotTaken> {
         match decode(update, &self.identity) {

@@ -92,6 +92,7 @@ impl Poll {
             self.offset = None;
             return POLL_INTERVAL.saturating_sub(asked.elapsed());
         }
+        reception.announce(&updates);
         for update in &updates {
             if reception.take(update).await.is_err() {
                 let wait = self.backoff.wait();

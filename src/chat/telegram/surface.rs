@@ -1,6 +1,7 @@
 //! What delivery asks of Telegram: messages are posted, edited, removed and, after a lost receipt, found again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use tokio::time::Instant;
 use super::calls::{Calls, Failure, Refusal};
 use super::keyboard::keyboard;
 use super::{TelegramError, TelegramIdentity, TelegramOptions, render};
-use crate::chat::delivery::{Address, Content, Limits, Receipt, SendError, Surface};
-use crate::domain::{Language, MessageId, Thread};
+use crate::chat::delivery::{Address, Content, Limits, Lost, Receipt, SendError, Surface};
+use crate::domain::{Chat, Language, MessageId, Principal, Thread};
 
 /// Messages that are tried when a lost one is looked for.
 const PROBES_MAX: usize = 24;
@@ -44,6 +45,8 @@ pub struct TelegramSurface {
     /// Where searches were interrupted, by thread and question: they go on there, or a slow connection would never see
     /// the end of one.
     searches: Mutex<HashMap<(Thread, MessageId), Search>>,
+    /// The greatest number seen in a private chat: all of the bot's private chats share one sequence.
+    newest_private: AtomicI32,
 }
 
 /// How far a search for a lost message came.
@@ -71,7 +74,13 @@ impl TelegramSurface {
     /// The address of the Bot API is none.
     pub fn new(options: &TelegramOptions, identity: TelegramIdentity) -> Result<Self, TelegramError> {
         let searches = Mutex::default();
-        Ok(TelegramSurface { calls: Calls::new(options)?, identity, probe_interval: CHAT_INTERVAL, searches })
+        Ok(TelegramSurface {
+            calls: Calls::new(options)?,
+            identity,
+            probe_interval: CHAT_INTERVAL,
+            searches,
+            newest_private: AtomicI32::new(0),
+        })
     }
 
     pub fn identity(&self) -> &TelegramIdentity {
@@ -127,7 +136,9 @@ impl Surface for TelegramSurface {
         if question.is_some() && sent.reply_to_message.is_none() {
             tracing::info!(chat = %to.thread.chat, question = %to.question, "answered a question that was deleted");
         }
-        Ok(MessageId(sent.message_id.to_string()))
+        let id = MessageId(sent.message_id.to_string());
+        self.heard(&id, to.private);
+        Ok(id)
     }
 
     async fn edit(&self, to: &Address, message: &MessageId, content: &Content) -> Result<(), SendError> {
@@ -158,14 +169,14 @@ impl Surface for TelegramSurface {
     ///
     /// Not found: a message more than [`PROBES_MAX`] numbers behind what is known. Then the answer is posted again.
     /// A greeting between question and answer would be overwritten; nobody misses it.
-    async fn find(&self, to: &Address, content: &Content, known: &[MessageId]) -> Result<Option<MessageId>, SendError> {
+    async fn find(&self, to: &Address, lost: &Lost<'_>) -> Result<Option<MessageId>, SendError> {
         Place::of(to)?;
-        let Some(question) = number(&to.question) else { return Ok(None) };
+        let Lost { content, behind, known } = *lost;
         let key = (to.thread.clone(), to.question.clone());
-        // In a private chat answers are posted one after the other, so the lost one came after all that are known; the
-        // question may have waited long, and all private chats count in one sequence.
-        let newest = known.iter().filter_map(number).max().filter(|_| to.private).unwrap_or(question);
-        let behind = question.max(newest);
+        // In a private chat answers are posted one after the other, so the lost one came after all that are known.
+        let newest = known.iter().filter_map(number).max().filter(|_| to.private);
+        let behind = [number(&to.question), newest, behind.and_then(number)].into_iter().flatten().max();
+        let Some(behind) = behind else { return Ok(None) };
         let mut search = self.searches().remove(&key).unwrap_or(Search { behind, tried: 0 });
         let started = Instant::now();
         while search.tried < PROBES_MAX {
@@ -196,6 +207,17 @@ impl Surface for TelegramSurface {
         Ok(None)
     }
 
+    fn heard(&self, message: &MessageId, private: bool) {
+        if let Some(number) = number(message).filter(|_| private) {
+            self.newest_private.fetch_max(number, Ordering::Relaxed);
+        }
+    }
+
+    fn newest(&self, to: &Address) -> Option<MessageId> {
+        let newest = self.newest_private.load(Ordering::Relaxed);
+        (to.private && newest > 0).then(|| MessageId(newest.to_string()))
+    }
+
     async fn working(&self, to: &Address, on: bool) {
         let Ok(place) = Place::of(to) else { return };
         if on {
@@ -222,6 +244,11 @@ impl Surface for TelegramSurface {
             }
             Err(failure) => Err(refused(failure)),
         }
+    }
+
+    /// A private chat has the id of its person. It can be written to when the person has written first.
+    async fn direct(&self, person: &Principal) -> Result<Chat, SendError> {
+        Ok(Chat { platform: person.platform, id: person.id.clone() })
     }
 
     async fn suggest(

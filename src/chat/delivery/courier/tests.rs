@@ -112,19 +112,14 @@ impl Surface for Played {
         Ok(())
     }
 
-    async fn find(
-        &self,
-        _to: &Address,
-        content: &Content,
-        known: &[MessageId],
-    ) -> Result<Option<MessageId>, SendError> {
+    async fn find(&self, _to: &Address, lost: &Lost<'_>) -> Result<Option<MessageId>, SendError> {
         if let Some(fault) = self.call() {
             return Err(error(fault));
         }
         let stage = self.0.lock().unwrap();
         let found = stage.messages.iter().enumerate().find_map(|(at, shown)| {
             let id = MessageId((at + 1).to_string());
-            let same = shown.as_ref().is_some_and(|(shown, _)| shown == content) && !known.contains(&id);
+            let same = shown.as_ref().is_some_and(|(shown, _)| shown == lost.content) && !lost.known.contains(&id);
             same.then_some(id)
         });
         Ok(found)
@@ -134,6 +129,10 @@ impl Surface for Played {
 
     async fn confirm(&self, _receipt: &Receipt<'_>, _notice: &str) -> Result<(), SendError> {
         Ok(())
+    }
+
+    async fn direct(&self, person: &Principal) -> Result<Chat, SendError> {
+        Ok(Chat { platform: person.platform, id: person.id.clone() })
     }
 
     async fn suggest(
@@ -287,7 +286,7 @@ async fn after_a_restart_a_message_without_receipt_is_looked_for() {
     let setting = setting(&[]);
     let sent = Content { markdown: "> citazione".into(), ..Content::default() };
     setting.platform.add(&sent);
-    let posting = DeliveredMessage::Posting { at: 0, content: serde_json::to_string(&sent).unwrap() };
+    let posting = DeliveredMessage::Posting { at: 0, content: serde_json::to_string(&sent).unwrap(), behind: None };
     let (delivered, _) = deliver(&setting, parcel(vec![posting.clone()]), vec![whole(&["la risposta"])]).await;
     check(&setting, delivered, &["la risposta"]);
 

@@ -66,6 +66,11 @@ fn read<T: DeserializeOwned>(raw: &Value) -> Outcome<T> {
 
 fn message(raw: &Value, me: &TelegramIdentity, is_edit: bool) -> Outcome<Incoming> {
     let raw: RawMessage = read(raw)?;
+    if let Some(to) = raw.migrate_to_chat_id {
+        let chat = |id: i64| Chat { platform: Platform::Telegram, id: id.to_string() };
+        let event = ChatEvent::Moved { from: chat(raw.chat.id), to: chat(to) };
+        return Ok(Incoming { key: format!("telegram:{}:moved", raw.chat.id), event });
+    }
     let author = author(&raw, me)?;
     let private = raw.chat.kind == "private";
     let attachments = raw.kinds.any();
@@ -119,9 +124,6 @@ fn message(raw: &Value, me: &TelegramIdentity, is_edit: bool) -> Outcome<Incomin
 fn author<'m>(raw: &'m RawMessage, me: &TelegramIdentity) -> Outcome<&'m RawUser> {
     if !matches!(raw.chat.kind.as_str(), "private" | "group" | "supergroup") {
         return Err("of a channel");
-    }
-    if raw.migrate_to_chat_id.is_some() {
-        return Err("a group that became a supergroup");
     }
     if raw.sender_chat.is_some() {
         return Err("in the name of a chat: an anonymous admin or a channel");

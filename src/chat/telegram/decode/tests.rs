@@ -235,10 +235,16 @@ fn inline_queries_are_no_events_and_do_not_show_their_text() {
 }
 
 #[test]
+fn a_group_that_becomes_a_supergroup_goes_on_under_another_id() {
+    let told = event(&json!({"update_id": 1, "message": group(json!({"migrate_to_chat_id": -100_500}))}));
+    let chat = |id: &str| Chat { platform: Platform::Telegram, id: id.into() };
+    assert_eq!(told.event, ChatEvent::Moved { from: chat("-200"), to: chat("-100500") });
+}
+
+#[test]
 fn what_is_for_nobody_is_skipped() {
     let message = |fields: Value| json!({"update_id": 1, "message": group(fields)});
     check_skipped(&message(json!({"new_chat_members": [{"id": 5}]})), "a service message");
-    check_skipped(&message(json!({"migrate_to_chat_id": -100_500})), "a group that became a supergroup");
     let anonymous = "in the name of a chat: an anonymous admin or a channel";
     check_skipped(&message(json!({"text": "x", "sender_chat": {"id": -200}})), anonymous);
     check_skipped(

@@ -123,6 +123,28 @@ async fn refusals_are_told_apart() {
     }
 }
 
+async fn find(
+    surface: &TelegramSurface,
+    behind: Option<&MessageId>,
+    known: &[MessageId],
+) -> Result<Option<MessageId>, SendError> {
+    surface.find(&address("42", None), &Lost { content: &content("Sì"), behind, known }).await
+}
+
+/// The question waited while others wrote: the search begins behind what was known when the message was posted.
+#[tokio::test]
+async fn a_lost_message_is_found_behind_what_was_heard_before_it() {
+    let (fake, surface) = surface().await;
+    for number in ["40", "70", "60"] {
+        surface.heard(&MessageId(number.to_owned()), true);
+    }
+    surface.heard(&MessageId("9000".to_owned()), false);
+    let newest = surface.newest(&address("42", None));
+    assert_eq!(newest, Some(MessageId("70".to_owned())));
+    fake.script("EditMessageText", [refusal(400, "Bad Request: message is not modified")]);
+    assert_eq!(find(&surface, newest.as_ref(), &[]).await.unwrap(), Some(MessageId("71".to_owned())));
+}
+
 #[tokio::test]
 async fn a_lost_message_is_found_behind_its_question() {
     let (fake, surface) = surface().await;
@@ -131,7 +153,7 @@ async fn a_lost_message_is_found_behind_its_question() {
         [refusal(400, "Bad Request: message can't be edited"), refusal(400, "Bad Request: message is not modified")],
     );
     let known = ["12", "13"].map(|id| MessageId(id.to_owned()));
-    let found = surface.find(&address("42", None), &content("Sì"), &known).await.unwrap();
+    let found = find(&surface, None, &known).await.unwrap();
     assert_eq!(found, Some(MessageId("15".to_owned())));
     let tried: Vec<_> = fake.calls("EditMessageText").iter().map(|call| call["message_id"].clone()).collect();
     assert_eq!(tried, [14, 15]);
@@ -141,7 +163,7 @@ async fn a_lost_message_is_found_behind_its_question() {
 async fn a_message_that_never_arrived_is_not_found() {
     let (fake, surface) = surface().await;
     fake.script("EditMessageText", vec![refusal(400, "Bad Request: message to edit not found"); 2 * PROBES_MAX]);
-    assert_eq!(surface.find(&address("42", None), &content("Sì"), &[]).await.unwrap(), None);
+    assert_eq!(find(&surface, None, &[]).await.unwrap(), None);
     assert_eq!(fake.calls("EditMessageText").len(), PROBES_MAX);
 }
 
@@ -151,9 +173,9 @@ async fn a_search_that_is_interrupted_is_not_a_no_and_goes_on_where_it_was() {
     let not_found = refusal(400, "Bad Request: message to edit not found");
     fake.script("EditMessageText", [not_found.clone(), refusal(502, "Bad Gateway")]);
     fake.script("EditMessageText", vec![not_found; 2 * PROBES_MAX]);
-    let outcome = surface.find(&address("42", None), &content("Sì"), &[]).await;
+    let outcome = find(&surface, None, &[]).await;
     assert!(matches!(outcome, Err(SendError::Unreachable(_))), "{outcome:?}");
-    assert_eq!(surface.find(&address("42", None), &content("Sì"), &[]).await.unwrap(), None);
+    assert_eq!(find(&surface, None, &[]).await.unwrap(), None);
     let tried: Vec<_> = fake.calls("EditMessageText").iter().map(|call| call["message_id"].as_i64().unwrap()).collect();
     assert_eq!(tried, [11, 12].into_iter().chain(12..=10 + PROBES_MAX as i64).collect::<Vec<_>>());
 }

@@ -1,0 +1,79 @@
+//! The newest errors of this process, for those who ask how it stands.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+const ERRORS_KEPT: usize = 3;
+
+static RECENT: Mutex<VecDeque<RecentError>> = Mutex::new(VecDeque::new());
+
+/// An error as it was logged, without its details.
+#[derive(Clone, Debug)]
+pub struct RecentError {
+    at: Instant,
+    pub message: String,
+}
+
+impl RecentError {
+    pub fn age(&self) -> Duration {
+        self.at.elapsed()
+    }
+}
+
+/// Newest first.
+pub fn recent_errors() -> Vec<RecentError> {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+}
+
+/// Keeps what is logged as an error.
+pub(super) struct KeepErrors;
+
+impl<S: Subscriber> Layer<S> for KeepErrors {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        if *event.metadata().level() != Level::ERROR {
+            return;
+        }
+        let mut message = Message::default();
+        event.record(&mut message);
+        let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.truncate(ERRORS_KEPT - 1);
+        recent.push_front(RecentError { at: Instant::now(), message: message.0 });
+    }
+}
+
+#[derive(Default)]
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_errors_are_kept_without_their_details() {
+        let subscriber = tracing_subscriber::registry().with(KeepErrors);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!("nothing to keep");
+            for n in 0..5 {
+                tracing::error!(chat = "canary", "error {n}");
+            }
+        });
+        let kept: Vec<_> = recent_errors().into_iter().map(|error| error.message).collect();
+        assert_eq!(kept, ["error 4", "error 3", "error 2"]);
+    }
+}
