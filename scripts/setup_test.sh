@@ -18,8 +18,7 @@ if [ ! -e "$vocabulary/tokenizer.json" ]; then
 fi
 
 # The official clients that the played platforms are held against.
-"$(dirname "$0")/setup_contract_slack.sh"
-"$(dirname "$0")/setup_contract_telegram.sh"
+"$(dirname "$0")/setup_contract.sh"
 
 if command -v chromedriver >/dev/null && command -v chromium >/dev/null; then
   exit 0

@@ -19,7 +19,7 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract").join(name)
 }
 
-/// What a client needs, from the environment or where `scripts/setup_contract_slack.sh` puts it.
+/// What a client needs, from the environment or where `scripts/setup_contract.sh` puts it.
 fn installed(variable: &str, name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
@@ -48,7 +48,7 @@ fn node(file: &str, package: &str) -> Option<Command> {
 
 fn command(interpreter: Option<PathBuf>, client: &str, file: &str) -> Option<Command> {
     let Some(interpreter) = interpreter else {
-        let reason = format!("{client} is not installed: run scripts/setup_contract_slack.sh");
+        let reason = format!("{client} is not installed: run scripts/setup_contract.sh");
         skip(std::thread::current().name().unwrap_or("a test"), &reason);
         return None;
     };

@@ -17,7 +17,7 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract").join(name)
 }
 
-/// What a client needs, from the environment or where `scripts/setup_contract_telegram.sh` puts it.
+/// What a client needs, from the environment or where `scripts/setup_contract.sh` puts it.
 fn installed(variable: &str, name: &str) -> Option<PathBuf> {
     let cache = || {
         let named = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
@@ -50,7 +50,7 @@ fn node(fake: &FakeTelegram) -> Option<Command> {
 
 fn command(fake: &FakeTelegram, interpreter: Option<PathBuf>, client: &str, file: &str) -> Option<Command> {
     let Some(interpreter) = interpreter else {
-        let reason = format!("{client} is not installed: run scripts/setup_contract_telegram.sh");
+        let reason = format!("{client} is not installed: run scripts/setup_contract.sh");
         skip(std::thread::current().name().unwrap_or("a test"), &reason);
         return None;
     };

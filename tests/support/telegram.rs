@@ -28,7 +28,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout_at};
 
 pub use answers::{Action, CallbackAnswer, InlineAnswer, InlineQuery, InlineResult, Press};
 pub use faults::Fault;
@@ -37,6 +36,7 @@ pub use message::{Attachment, Button, Service, Shown, Version};
 pub use people::Said;
 pub use places::{ChatId, ChatKind, Person, PersonId, Standing};
 
+use super::waiting;
 use places::Room;
 use server::Server;
 use state::State;
@@ -323,16 +323,6 @@ impl FakeTelegram {
 
     /// Waits until there is something to see.
     pub async fn wait_for<T>(&self, mut look: impl FnMut(&Self) -> Option<T>, patience: Duration) -> Option<T> {
-        let deadline = Instant::now() + patience;
-        let mut changes = self.server.changes.subscribe();
-        loop {
-            if let Some(found) = look(self) {
-                return Some(found);
-            }
-            match timeout_at(deadline, changes.changed()).await {
-                Ok(Ok(())) => {}
-                _ => return look(self),
-            }
-        }
+        waiting::wait_for(self.server.changes.subscribe(), patience, || look(self)).await
     }
 }

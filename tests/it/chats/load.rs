@@ -5,19 +5,11 @@ use std::time::{Duration, Instant};
 use crate::fakes::slack::{self, FakeSlack};
 use crate::fakes::telegram::{self, ChatId, FakeTelegram, PersonId};
 
+use super::QUESTIONS;
 use super::daemon::{Daemon, House, PATIENCE};
 
 /// Without a new answer for so long, nothing more will come.
 const STALLED: Duration = Duration::from_secs(180);
-
-const QUESTIONS: [&str; 6] = [
-    "Quanti giorni di ferie ho all'anno?",
-    "How quickly must on-call acknowledge a page?",
-    "Chi approva le trasferte?",
-    "How do I get a VPN account?",
-    "Come chiedo un rimborso spese?",
-    "Posso portare il mio cane in ufficio?",
-];
 
 /// How much is asked, and how often the process is killed meanwhile.
 #[derive(Clone, Copy)]

@@ -8,23 +8,9 @@ use crate::fakes::slack::{self, FakeSlack};
 use crate::fakes::telegram::{self, FakeTelegram, PersonId};
 use crate::support::root;
 
+use super::QUESTIONS;
 use super::daemon::{House, PATIENCE, copy};
 
-/// Asked one after the other, on each platform.
-const QUESTIONS: [&str; 12] = [
-    "Quanti giorni di ferie ho all'anno?",
-    "How quickly must on-call acknowledge a page?",
-    "Chi approva le trasferte?",
-    "How do I get a VPN account?",
-    "Come chiedo un rimborso spese?",
-    "Posso portare il mio cane in ufficio?",
-    "How many days of leave do I have?",
-    "Come chiedo il rimborso dei chilometri?",
-    "Who approves travel?",
-    "Che cosa faccio se la VPN non va?",
-    "What do I do when my laptop is stolen?",
-    "Quanto dura il periodo di prova?",
-];
 /// After it Slack delivers again.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
+use super::super::waiting;
 use super::message::Message;
 use super::world::BOT_USER;
 use super::{Call, Ephemeral, FakeSlack, Prompts, Response, Shown, Status, Violation};
@@ -87,16 +87,6 @@ impl FakeSlack {
 
     /// Waits until there is something to see.
     pub async fn wait_for<T>(&self, mut look: impl FnMut(&Self) -> Option<T>, patience: Duration) -> Option<T> {
-        let deadline = Instant::now() + patience;
-        let mut changes = self.server.changes.subscribe();
-        loop {
-            if let Some(found) = look(self) {
-                return Some(found);
-            }
-            match timeout_at(deadline, changes.changed()).await {
-                Ok(Ok(())) => {}
-                _ => return look(self),
-            }
-        }
+        waiting::wait_for(self.server.changes.subscribe(), patience, || look(self)).await
     }
 }
