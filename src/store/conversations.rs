@@ -13,6 +13,8 @@ pub struct Conversation {
     pub participates: bool,
     /// Chosen by the people, not guessed.
     pub language: Option<Language>,
+    /// The people want the language of each question, whatever is set for the chat around.
+    pub any_language: bool,
     /// What a follow-up refers to.
     pub last_question: Option<String>,
     /// The message whose answer is the newest here.

@@ -45,6 +45,11 @@ impl StoreError {
         move |source| StoreError::Folder { action, path: path.into(), source }
     }
 
+    /// Whether the same call may succeed later: the disk failed, not the row.
+    pub fn may_pass(&self) -> bool {
+        self.ends_the_database() || matches!(self, StoreError::Unavailable | StoreError::TimedOut)
+    }
+
     /// After these sled answers every write with the same error until it is opened again. Damage is not among them: what
     /// can still be read stays in use.
     pub(super) fn ends_the_database(&self) -> bool {

@@ -1,11 +1,11 @@
 //! Brings drafts to a platform until the whole one has arrived, whatever the platform does in between, and writes down
 //! how far it came, so that a killed process goes on where it was.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +22,8 @@ use crate::store::{DeliveredMessage, Delivery, QuestionKey, StoreError};
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// The bot's own messages of a chat that a lost one is not mistaken for.
 const KNOWN_MESSAGES: usize = 200;
-/// Chats in which a message is posted or looked for at the same time.
-const UNDISTURBED: usize = 64;
+/// How soon it is tried again to post in a chat in which another answer is just being posted.
+const DISTURBED: Duration = Duration::from_millis(200);
 /// Waited beyond what the platform asks for.
 const WAIT_MARGIN: Duration = Duration::from_millis(200);
 /// How often the sign of being at work is given again: platforms take it away after some seconds.
@@ -33,9 +33,9 @@ pub struct Courier<S> {
     surface: Arc<S>,
     records: Records,
     pace: Arc<Pace>,
-    /// Held while a lost message is looked for, and while one is posted in a chat of many threads: a search would take a
-    /// message for the lost one that another answer has just posted. Chats share them by their hash.
-    undisturbed: [Mutex<()>; UNDISTURBED],
+    /// Chats in which a message is being posted or looked for: a search would take a message for the lost one that
+    /// another answer has just posted.
+    undisturbed: Mutex<HashSet<Chat>>,
 }
 
 /// What is delivered, and where to.
@@ -50,7 +50,9 @@ pub struct Parcel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
     Whole,
-    /// The platform refuses for good, or did not take it for a day.
+    /// The bot may not write there.
+    Refused,
+    /// The platform takes no form of it, or did not take it for a day.
     GivenUp,
     /// The process is going down; the record tells how far it came.
     Interrupted,
@@ -59,7 +61,7 @@ pub enum Delivered {
 impl<S: Surface> Courier<S> {
     pub fn new(surface: Arc<S>, records: Records) -> Self {
         let pace = Arc::new(Pace::new(surface.limits()));
-        Courier { surface, records, pace, undisturbed: std::array::from_fn(|_| Mutex::default()) }
+        Courier { surface, records, pace, undisturbed: Mutex::default() }
     }
 
     pub fn surface(&self) -> &Arc<S> {
@@ -97,10 +99,10 @@ impl<S: Surface> Courier<S> {
         outcome
     }
 
-    async fn undisturbed(&self, chat: &Chat) -> MutexGuard<'_, ()> {
-        let mut hasher = DefaultHasher::new();
-        chat.hash(&mut hasher);
-        self.undisturbed[(hasher.finish() % UNDISTURBED as u64) as usize].lock().await
+    /// `None` while another answer is posted or looked for in this chat.
+    fn undisturbed(&self, chat: &Chat) -> Option<Undisturbed<'_>> {
+        let is_free = self.undisturbed.lock().unwrap_or_else(PoisonError::into_inner).insert(chat.clone());
+        is_free.then(|| Undisturbed { chats: &self.undisturbed, chat: chat.clone() })
     }
 
     /// Takes all messages of an answer back.
@@ -110,6 +112,18 @@ impl<S: Surface> Courier<S> {
     pub async fn withdraw(&self, parcel: Parcel, stop: &CancellationToken) -> Result<Delivered, StoreError> {
         let (_sender, drafts) = watch::channel(Draft { state: DraftState::Whole, ..Draft::default() });
         self.deliver(parcel, drafts, stop).await
+    }
+}
+
+/// Nobody else posts or searches in the chat for as long as it lives.
+struct Undisturbed<'a> {
+    chats: &'a Mutex<HashSet<Chat>>,
+    chat: Chat,
+}
+
+impl Drop for Undisturbed<'_> {
+    fn drop(&mut self) {
+        self.chats.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.chat);
     }
 }
 
@@ -147,7 +161,7 @@ enum Step {
     Wait(Duration),
     /// Growing text waits; the whole text need not.
     LeaveOut(Duration),
-    GiveUp,
+    GiveUp(Delivered),
 }
 
 impl<S: Surface> Round<'_, S> {
@@ -187,7 +201,7 @@ impl<S: Surface> Round<'_, S> {
                     Step::Done => not_before = Instant::now(),
                     Step::Wait(wait) => not_before = Instant::now() + wait,
                     Step::LeaveOut(wait) => growth_not_before = Instant::now() + wait,
-                    Step::GiveUp => return self.finish().await.map(|_| Delivered::GivenUp),
+                    Step::GiveUp(outcome) => return self.finish().await.map(|_| outcome),
                 }
                 continue;
             }
@@ -202,7 +216,7 @@ impl<S: Surface> Round<'_, S> {
             }
             if working_at <= Instant::now() {
                 working_at = Instant::now() + WORKING_AGAIN;
-                if draft.state == DraftState::Growing {
+                if draft.state == DraftState::Growing && self.courier.pace.spare() {
                     self.courier.surface.working(&self.parcel.to, true).await;
                 }
             }
@@ -233,6 +247,18 @@ impl<S: Surface> Round<'_, S> {
                 return Ok(Step::LeaveOut(wait));
             }
         }
+        let courier = self.courier;
+        let place = match next {
+            Next::Put { at, .. } | Next::Remove { at } => self.parcel.record.messages.get(at),
+            Next::Nothing => return Ok(Step::Done),
+        };
+        let _undisturbed = match place {
+            Some(DeliveredMessage::Posted { .. }) => None,
+            Some(DeliveredMessage::Posting { .. }) | None => match courier.undisturbed(&self.parcel.to.thread.chat) {
+                Some(undisturbed) => Some(undisturbed),
+                None => return Ok(Step::Wait(DISTURBED)),
+            },
+        };
         let urgency = if is_growth { Urgency::Welcome } else { Urgency::Needed };
         if let Err(wait) = self.courier.pace.turn(&self.parcel.to.thread.chat, private, urgency) {
             return Ok(if is_growth { Step::LeaveOut(wait) } else { Step::Wait(wait) });
@@ -282,7 +308,8 @@ impl<S: Surface> Round<'_, S> {
             }
             error @ (SendError::Markup | SendError::Gone | SendError::Refused(_)) => {
                 tracing::error!(chat = %self.parcel.to.thread.chat, %error, "an answer cannot be delivered");
-                Step::GiveUp
+                let is_refused = matches!(error, SendError::Refused(_));
+                Step::GiveUp(if is_refused { Delivered::Refused } else { Delivered::GivenUp })
             }
         }
     }
@@ -293,11 +320,11 @@ impl<S: Surface> Round<'_, S> {
         let to = self.parcel.to.clone();
         let outcome = match self.parcel.record.messages.get(at).cloned() {
             Some(DeliveredMessage::Posted { id }) => match surface.edit(&to, &id, &sent).await {
-                // The final text always arrives: what cannot be edited is said anew.
+                // The final text always arrives: what cannot be edited is said anew, in a step of its own.
                 Err(SendError::Gone) if content.last => {
                     self.parcel.record.messages.truncate(at);
                     self.shown.truncate(at);
-                    self.post(&sent).await?
+                    return Ok(Ok(()));
                 }
                 other => other,
             },
@@ -314,12 +341,7 @@ impl<S: Surface> Round<'_, S> {
     /// Writes down that a message is about to be posted, posts it, and writes down which one it became.
     async fn post(&mut self, content: &Content) -> Result<Result<(), SendError>, StoreError> {
         let text = serde_json::to_string(content).unwrap_or_default();
-        let courier = self.courier;
-        let _undisturbed = match self.parcel.to.private {
-            true => None,
-            false => Some(courier.undisturbed(&self.parcel.to.thread.chat).await),
-        };
-        let behind = courier.surface.newest(&self.parcel.to);
+        let behind = self.courier.surface.newest(&self.parcel.to);
         self.parcel.record.messages.push(DeliveredMessage::Posting { at: clock::now(), content: text, behind });
         self.save(true).await?;
         let posted = self.courier.surface.post(&self.parcel.to, content).await;
@@ -352,8 +374,6 @@ impl<S: Surface> Round<'_, S> {
     ) -> Result<Result<(), SendError>, StoreError> {
         let content: Content = serde_json::from_str(lost).unwrap_or_default();
         let chat = self.parcel.to.thread.chat.clone();
-        let courier = self.courier;
-        let _undisturbed = courier.undisturbed(&chat).await;
         let known = self.courier.records.with(move |store| store.messages_of(&chat, KNOWN_MESSAGES)).await?;
         let lost = Lost { content: &content, behind: behind.as_ref(), known: &known };
         match self.courier.surface.find(&self.parcel.to, &lost).await {

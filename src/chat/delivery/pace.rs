@@ -61,6 +61,11 @@ impl Window {
     pub fn note(&mut self, call: Instant) {
         self.0.push_back(call);
     }
+
+    /// Forgets the newest call.
+    pub fn take_back(&mut self) {
+        self.0.pop_back();
+    }
 }
 
 impl Pace {
@@ -93,6 +98,17 @@ impl Pace {
         window.note(now);
         all.note(now);
         Ok(())
+    }
+
+    /// Takes a turn for a call that nobody misses, if half of what is allowed in a second is free.
+    pub fn spare(&self) -> bool {
+        let now = Instant::now();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = calls.all.wait(now, self.limits.per_second as usize / 2, SECOND).is_zero();
+        if is_free {
+            calls.all.note(now);
+        }
+        is_free
     }
 
     /// The platform asked to wait: nobody calls it in this chat before.
@@ -171,6 +187,15 @@ mod tests {
         let chats: Vec<Chat> = (0..100).map(|n| chat(&n.to_string())).collect();
         let passed = passed(&pace(), Duration::from_secs(10), &chats, true, Urgency::Needed).await;
         assert!((240..=260).contains(&passed), "{passed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_nobody_misses_leave_half_to_the_others() {
+        let pace = pace();
+        assert_eq!((0..100).filter(|_| pace.spare()).count(), 12);
+        assert_eq!(pace.turn(&chat("1"), true, Urgency::Needed), Ok(()));
+        tokio::time::advance(SECOND).await;
+        assert!(pace.spare());
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,8 @@ use crate::domain::{Chat, Platform, Principal};
 use crate::store::{AccessEntry, Standing, Store, StoreError};
 
 const PAIRING_VALID_S: i64 = 24 * 3600;
+/// Who decided about a chat that the settings admit under its former id, which stands behind it.
+const BY_SETTINGS: &str = "settings ";
 
 /// What the settings say.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +30,10 @@ pub enum Role {
     Member,
     /// Not admitted, and not told so yet.
     Stranger,
-    /// Not admitted, and told so; or excluded: gets nothing.
-    Ignored,
+    /// Not admitted, and told so.
+    Told,
+    /// Gets nothing.
+    Excluded,
 }
 
 pub struct Access {
@@ -60,12 +64,17 @@ impl Access {
             self.records.with(move |store| Ok((store.access(&asked_person)?, store.access(&asked_chat)?))).await?;
         let standing = |entry: &Option<AccessEntry>| entry.as_ref().map(|entry| entry.standing.clone());
         let now = clock::now();
+        // What only the settings say of a chat that moved ends with them.
+        let of_chat = of_chat.filter(|entry| match entry.by.strip_prefix(BY_SETTINGS) {
+            Some(former) => self.rules.members.iter().any(|member| member == former),
+            None => true,
+        });
         let (of_person, of_chat) = (standing(&of_person), standing(&of_chat));
         if of_person == Some(Standing::Admin) {
             return Ok(Role::Admin);
         }
         if of_person == Some(Standing::Denied) || of_chat == Some(Standing::Denied) {
-            return Ok(Role::Ignored);
+            return Ok(Role::Excluded);
         }
         let is_member = (self.rules.everyone && !external)
             || of_person == Some(Standing::Member)
@@ -73,8 +82,8 @@ impl Access {
             || self.rules.members.iter().any(|member| *member == person || *member == chat);
         Ok(match (is_member, of_chat) {
             (true, _) => Role::Member,
-            (false, Some(Standing::Greeted)) => Role::Ignored,
-            (false, Some(Standing::Pairing { expires, .. })) if expires > now => Role::Ignored,
+            (false, Some(Standing::Greeted)) => Role::Told,
+            (false, Some(Standing::Pairing { expires, .. })) if expires > now => Role::Told,
             (false, _) => Role::Stranger,
         })
     }
@@ -162,7 +171,7 @@ impl Access {
         let followed = self.records.with(move |store| {
             let decided = store.access(&from)?.filter(|entry| is_decided(&entry.standing));
             let by_settings = || {
-                let by = "settings".to_owned();
+                let by = format!("{BY_SETTINGS}{from}");
                 is_set.then(|| AccessEntry { standing: Standing::Member, by, at: clock::now() })
             };
             match decided.or_else(by_settings) {

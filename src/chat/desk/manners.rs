@@ -94,11 +94,20 @@ pub fn wish(message: &Message, surroundings: Surroundings) -> Wish {
             (_, false) => Wish::Nothing,
         };
     }
+    if message.private && is_call_for_help(text) {
+        return Wish::Command(Command::Help);
+    }
     match small_talk(text) {
         Some((SmallTalk::Thanks, _)) if message.addressed != Addressed::Bot && !message.private => Wish::Nothing,
         Some((kind, language)) => Wish::SmallTalk(kind, language),
         None => Wish::Question(text.to_owned()),
     }
+}
+
+/// Who does not know the commands does not know that they begin with a stroke.
+fn is_call_for_help(text: &str) -> bool {
+    let word = text.trim_end_matches(['!', '?', '.']).to_lowercase();
+    matches!(word.as_str(), "help" | "aiuto")
 }
 
 fn command(name: &str, rest: &str) -> Command {
@@ -179,6 +188,8 @@ mod tests {
         check("quante ferie ho?", Addressed::Nobody, true, ALONE, &question("quante ferie ho?"));
         check("👍", Addressed::Nobody, true, ALONE, &Wish::Called);
         check("", Addressed::Bot, false, ALONE, &Wish::Called);
+        check("Aiuto!", Addressed::Nobody, true, ALONE, &Wish::Command(Command::Help));
+        check("help me with my VPN", Addressed::Nobody, true, ALONE, &question("help me with my VPN"));
         check("ciao", Addressed::Nobody, true, ALONE, &Wish::SmallTalk(SmallTalk::Greeting, Language::Italian));
     }
 

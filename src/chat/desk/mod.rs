@@ -146,6 +146,11 @@ impl<S: Surface> Desk<S> {
         }
         for job in &jobs {
             self.heard(&job.event);
+            if let ChatEvent::Message(message) = &job.event {
+                let (chat, private) = (message.thread.chat.clone(), message.private);
+                let newest = self.shared.records.with(move |store| store.messages_of(&chat, 1)).await?;
+                newest.iter().for_each(|id| self.courier.surface().heard(id, private));
+            }
         }
         let resumed = jobs.len();
         for job in jobs {
@@ -230,35 +235,41 @@ impl<S: Surface> Desk<S> {
         self.shared.records.with(move |store| store.delivery(&question)).await
     }
 
-    /// Works on one job until it is out of the inbox. A panic ends the job, not the desk; while the store fails, the job
-    /// and its thread wait.
+    /// Works on one job until it is out of the inbox. A panic ends the job, not the desk.
     async fn work(self: Arc<Self>, job: Job) {
         let mut backoff = Backoff::default();
-        while let Err(error) = Arc::clone(&self).attempt(job.clone()).await {
-            let wait = backoff.wait();
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                wait_ms = wait.as_millis(),
-                "the store failed: an event waits in the inbox"
-            );
-            let waited = self.shared.stop.run_until_cancelled(tokio::time::sleep(wait)).await;
-            if waited.is_none() {
+        let progress = loop {
+            let (desk, event) = (Arc::clone(&self), job.event.clone());
+            match tokio::spawn(async move { desk.handle(event).await }).await {
+                Ok(Ok(progress)) => break progress,
+                Ok(Err(error)) if self.waited_out(&error, &mut backoff).await => {}
+                Ok(Err(_)) => return,
+                Err(_panicked) => {
+                    tracing::error!(row = job.id.0, "an event could not be worked on and is dropped");
+                    break Progress::Finished;
+                }
+            }
+        };
+        if progress == Progress::Later {
+            return;
+        }
+        while let Err(error) = self.done(job.id).await {
+            if !self.waited_out(&error, &mut backoff).await {
                 return;
             }
         }
     }
 
-    async fn attempt(self: Arc<Self>, job: Job) -> Result<(), StoreError> {
-        let desk = Arc::clone(&self);
-        let outcome = tokio::spawn(async move { desk.handle(job.event).await }).await;
-        let progress = outcome.unwrap_or_else(|_panicked| {
-            tracing::error!(row = job.id.0, "an event could not be worked on and is dropped");
-            Ok(Progress::Finished)
-        })?;
-        match progress {
-            Progress::Finished => self.done(job.id).await,
-            Progress::Later => Ok(()),
-        }
+    /// Waits after a failure of the store, and tells whether to try again: not when the row is at fault and not the
+    /// disk, nor when the service stops. Then the event stays in the inbox.
+    async fn waited_out(&self, error: &StoreError, backoff: &mut Backoff) -> bool {
+        let again = error.may_pass();
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            again,
+            "the store failed: an event stays in the inbox"
+        );
+        again && self.shared.stop.run_until_cancelled(tokio::time::sleep(backoff.wait())).await.is_some()
     }
 
     async fn handle(&self, event: ChatEvent) -> Result<Progress, StoreError> {

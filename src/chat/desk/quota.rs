@@ -66,6 +66,15 @@ impl Quota {
         all.note(now);
         Ok(())
     }
+
+    /// Takes the count of a question back that was not answered.
+    pub fn give_back(&self, person: &Principal) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(window) = asked.people.get_mut(person) {
+            window.take_back();
+            asked.all.take_back();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +95,8 @@ mod tests {
         let wait = Duration::from_secs(3000);
         assert_eq!(quota.take(&person("1")), Err(Exceeded::Person { wait }));
         assert_eq!(quota.take(&person("2")), Ok(()));
+        quota.give_back(&person("1"));
+        assert_eq!(quota.take(&person("1")), Ok(()));
         tokio::time::advance(wait).await;
         assert_eq!(quota.take(&person("1")), Ok(()));
     }

@@ -9,7 +9,7 @@ use crate::chat::clock;
 use crate::chat::delivery::{Address, Delivered, Parcel, Surface};
 use crate::chat::event::{Addressed, Message, Opened};
 use crate::domain::{Chat, Language, MessageId, Principal, Thread};
-use crate::store::{Conversation, Delivery, QuestionKey, StoreError};
+use crate::store::{Conversation, Delivery, QuestionKey, Store, StoreError};
 
 /// A message and what is known about it.
 pub(super) struct Talk<'a> {
@@ -106,12 +106,15 @@ impl<S: Surface> Desk<S> {
             return Ok(Progress::Finished);
         }
         // What was set for a whole channel holds in its threads until they have a language of their own.
-        let set_language = [conversation, of_chat].into_iter().flatten().find_map(|known| known.language);
+        let mut known = [conversation, of_chat].into_iter().flatten();
+        let set_language =
+            known.find(|known| known.language.is_some() || known.any_language).and_then(|known| known.language);
         let spoken = set_language.or_else(|| self.detector.detect(&message.text)).or(message.language);
         let role = self.access.role(&message.author, &message.thread.chat, message.external).await?;
         let talk = Talk { message, language: spoken.unwrap_or(Language::English), set_language, role, renewed };
         match role {
-            Role::Ignored => self.turn_away_again(&talk).await,
+            Role::Excluded => Ok(Progress::Finished),
+            Role::Told => self.turn_away_again(&talk).await,
             Role::Stranger => self.turn_away(&talk).await,
             Role::Member | Role::Admin => self.grant(&talk, wish).await,
         }
@@ -120,7 +123,11 @@ impl<S: Surface> Desk<S> {
     async fn turn_away(&self, talk: &Talk<'_>) -> Result<Progress, StoreError> {
         // Before it is noted that they were told: a process that is killed in between finds that they were not.
         let (question, begun) = (talk.question(), talk.record());
-        self.shared.records.with(move |store| store.set_delivery(&question, &begun, true)).await?;
+        let begin = move |store: &Store| match store.delivery(&question)? {
+            Some(_) => Ok(()),
+            None => store.set_delivery(&question, &begun, true),
+        };
+        self.shared.records.with(begin).await?;
         let code = self.access.greet(&talk.message.thread.chat, talk.message.private).await?;
         self.say(talk, phrases::not_a_member(talk.language, code.as_deref())).await
     }
@@ -155,7 +162,14 @@ impl<S: Surface> Desk<S> {
 
     async fn question(&self, talk: &Talk<'_>, text: &str) -> Result<Progress, StoreError> {
         match self.shared.quota.take(&talk.message.author) {
-            Ok(()) => self.answer(talk, text).await,
+            Ok(()) => {
+                let answered = self.answer(talk, text).await;
+                if answered.is_err() {
+                    // It is tried again, and counts once.
+                    self.shared.quota.give_back(&talk.message.author);
+                }
+                answered
+            }
             // The answer that stands there is better than a notice.
             Err(_) if talk.renewed => Ok(Progress::Finished),
             Err(Exceeded::Person { wait }) => self.say(talk, phrases::person_over_quota(talk.language, wait)).await,
@@ -211,7 +225,11 @@ impl<S: Surface> Desk<S> {
                 Err(_) => return self.say(talk, phrases::language_unknown(talk.language)).await,
             },
         };
-        self.change_conversation(talk, move |conversation| conversation.language = chosen).await?;
+        self.change_conversation(talk, move |conversation| {
+            conversation.language = chosen;
+            conversation.any_language = chosen.is_none();
+        })
+        .await?;
         self.say(talk, phrases::language_set(chosen, talk.language)).await
     }
 
@@ -244,7 +262,8 @@ impl<S: Surface> Desk<S> {
         let role = self.access.role(&opened.author, &chat, false).await?;
         let talk = Talk { message: &message, language, set_language: None, role, renewed: false };
         match role {
-            Role::Ignored => Ok(Progress::Finished),
+            Role::Excluded => Ok(Progress::Finished),
+            Role::Told => self.turn_away_again(&talk).await,
             Role::Stranger => self.turn_away(&talk).await,
             Role::Member | Role::Admin => {
                 let (greeting, questions) = (phrases::greeting(language), phrases::suggestions(language));

@@ -173,8 +173,8 @@ impl Surface for TelegramSurface {
         Place::of(to)?;
         let Lost { content, behind, known } = *lost;
         let key = (to.thread.clone(), to.question.clone());
-        // In a private chat answers are posted one after the other, so the lost one came after all that are known.
-        let newest = known.iter().filter_map(number).max().filter(|_| to.private);
+        // Where nothing tells what was known then, the lost one is taken to have come after all that are known now.
+        let newest = known.iter().filter_map(number).max().filter(|_| to.private && behind.is_none());
         let behind = [number(&to.question), newest, behind.and_then(number)].into_iter().flatten().max();
         let Some(behind) = behind else { return Ok(None) };
         let mut search = self.searches().remove(&key).unwrap_or(Search { behind, tried: 0 });

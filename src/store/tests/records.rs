@@ -167,6 +167,7 @@ fn the_newest_messages_of_a_chat_come_first() {
 fn a_conversation_forgets_what_was_asked_and_nothing_else() {
     let (here, there) = (thread("C1", Some("1.0")), thread("C1", None));
     let talk = Conversation {
+        any_language: false,
         participates: true,
         language: Some(Language::Italian),
         last_question: Some("ferie?".to_owned()),

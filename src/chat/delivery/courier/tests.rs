@@ -317,7 +317,7 @@ async fn refused_markup_is_sent_as_plain_text() {
 async fn a_refusal_for_good_ends_the_delivery() {
     let setting = setting(&[Fault::Refused]);
     let (delivered, _) = deliver(&setting, parcel(Vec::new()), vec![whole(&["la risposta"])]).await;
-    assert_eq!(delivered, Delivered::GivenUp);
+    assert_eq!(delivered, Delivered::Refused);
     assert_eq!(setting.platform.texts(), Vec::<String>::new());
 }
 
