@@ -237,9 +237,13 @@ impl<S: Surface> Round<'_, S> {
     }
 
     async fn step(&mut self, next: Next<'_>, state: DraftState) -> Result<Step, StoreError> {
-        let private = self.parcel.to.private;
-        let is_growth = state == DraftState::Growing
-            && matches!(next, Next::Put { at, .. } if at < self.parcel.record.messages.len());
+        let at = match next {
+            Next::Nothing => return Ok(Step::Done),
+            Next::Put { at, .. } | Next::Remove { at } => at,
+        };
+        let (chat, private) = (&self.parcel.to.thread.chat, self.parcel.to.private);
+        let stands = self.parcel.record.messages.get(at);
+        let is_growth = state == DraftState::Growing && stands.is_some();
         if is_growth && let Some(last) = self.last_edit {
             let interval = self.courier.pace.edit_interval(private);
             let wait = interval.saturating_sub(last.elapsed());
@@ -247,26 +251,20 @@ impl<S: Surface> Round<'_, S> {
                 return Ok(Step::LeaveOut(wait));
             }
         }
-        let courier = self.courier;
-        let place = match next {
-            Next::Put { at, .. } | Next::Remove { at } => self.parcel.record.messages.get(at),
-            Next::Nothing => return Ok(Step::Done),
-        };
-        let _undisturbed = match place {
+        let _undisturbed = match stands {
             Some(DeliveredMessage::Posted { .. }) => None,
-            Some(DeliveredMessage::Posting { .. }) | None => match courier.undisturbed(&self.parcel.to.thread.chat) {
+            Some(DeliveredMessage::Posting { .. }) | None => match self.courier.undisturbed(chat) {
                 Some(undisturbed) => Some(undisturbed),
                 None => return Ok(Step::Wait(DISTURBED)),
             },
         };
         let urgency = if is_growth { Urgency::Welcome } else { Urgency::Needed };
-        if let Err(wait) = self.courier.pace.turn(&self.parcel.to.thread.chat, private, urgency) {
+        if let Err(wait) = self.courier.pace.turn(chat, private, urgency) {
             return Ok(if is_growth { Step::LeaveOut(wait) } else { Step::Wait(wait) });
         }
         let outcome = match next {
-            Next::Nothing => return Ok(Step::Done),
-            Next::Put { at, content } => self.put(at, content).await?,
-            Next::Remove { at } => self.remove(at).await?,
+            Next::Put { content, .. } => self.put(at, content).await?,
+            Next::Remove { .. } | Next::Nothing => self.remove(at).await?,
         };
         Ok(match outcome {
             Ok(()) => {

@@ -6,19 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::access::Role;
-use super::talk::{Talk, unasked_message};
+use super::talk::Talk;
 use super::{Desk, Progress, Running, phrases};
 use crate::chat::clock;
-use crate::chat::delivery::{Backoff, Delivered, Draft, DraftState, Ending, Form, Parcel, SendError, Surface, write};
-use crate::chat::event::Addressed;
-use crate::domain::{Chat, Language, MessageId, Platform, Principal, Question, Thread};
+use crate::chat::delivery::{Delivered, Draft, DraftState, Ending, Form, Parcel, Surface, write};
+use crate::domain::{Language, Platform, Question, Thread};
 use crate::store::{Conversation, QuestionKey, StoreError};
 
 /// Questions that waited longer are answered with an apology.
 const QUESTION_AGE_MAX: Duration = Duration::from_secs(6 * 3600);
-/// How often a platform is asked for a private conversation.
-const DIRECT_TRIES: usize = 10;
 /// Of a question that is kept for the conversation.
 const CHARACTERS_OF_QUESTION_KEPT: usize = 500;
 
@@ -173,7 +169,7 @@ impl<S: Surface> Desk<S> {
         }
     }
 
-    async fn bring(&self, talk: &Talk<'_>, draft: Draft) -> Result<Delivered, StoreError> {
+    pub(super) async fn bring(&self, talk: &Talk<'_>, draft: Draft) -> Result<Delivered, StoreError> {
         let Some(parcel) = self.parcel(talk).await? else {
             // An earlier process came to the end of it.
             let stands = self.delivery(&talk.question()).await?.is_some_and(|record| !record.messages.is_empty());
@@ -181,61 +177,6 @@ impl<S: Surface> Desk<S> {
         };
         let (_drafts, seen) = watch::channel(draft);
         self.courier.deliver(parcel, seen, &self.shared.stop).await
-    }
-
-    /// Says what is not for everybody in a shared chat to the person alone, and there only that it did.
-    pub(super) async fn say_in_private(&self, talk: &Talk<'_>, markdown: String) -> Result<Progress, StoreError> {
-        if talk.message.private {
-            return self.say(talk, markdown).await;
-        }
-        match self.bring_in_private(talk, markdown).await? {
-            Delivered::Interrupted => Ok(Progress::Later),
-            Delivered::Whole => self.say(talk, phrases::told_in_private(talk.language)).await,
-            Delivered::Refused | Delivered::GivenUp => self.say(talk, phrases::private_closed(talk.language)).await,
-        }
-    }
-
-    /// Whoever may ask and called the bot where it may not write is told so where it may.
-    async fn apologise_in_private(&self, talk: &Talk<'_>) -> Result<Progress, StoreError> {
-        let may_ask = matches!(talk.role, Role::Member | Role::Admin);
-        if talk.message.private || talk.message.addressed != Addressed::Bot || !may_ask {
-            return Ok(Progress::Finished);
-        }
-        let told = self.bring_in_private(talk, phrases::cannot_write_there(talk.language)).await?;
-        Ok(if told == Delivered::Interrupted { Progress::Later } else { Progress::Finished })
-    }
-
-    async fn bring_in_private(&self, talk: &Talk<'_>, markdown: String) -> Result<Delivered, StoreError> {
-        let person = &talk.message.author;
-        let chat = match self.direct(person).await {
-            Ok(chat) => chat,
-            Err(outcome) => return Ok(outcome),
-        };
-        let id = MessageId(format!("asked in {}: {}", talk.message.thread.chat, talk.message.id));
-        let message = unasked_message(Thread { chat, id: None }, person.clone(), id);
-        let alone = Talk { message: &message, renewed: false, ..*talk };
-        let parts = Draft::said_in_parts(&markdown, talk.language, self.courier.characters_max());
-        self.bring(&alone, parts).await
-    }
-
-    /// The private conversation with a person, asked for until the platform answers; `Err` why there is none.
-    async fn direct(&self, person: &Principal) -> Result<Chat, Delivered> {
-        let mut backoff = Backoff::default();
-        for _ in 0..DIRECT_TRIES {
-            let wait = match self.courier.surface().direct(person).await {
-                Ok(chat) => return Ok(chat),
-                Err(SendError::Wait(wait) | SendError::Spent(wait)) => wait,
-                Err(SendError::Unreachable(_)) => backoff.wait(),
-                Err(error) => {
-                    tracing::warn!(%person, %error, "a person cannot be written to in private");
-                    return Err(Delivered::Refused);
-                }
-            };
-            let waited = self.shared.stop.run_until_cancelled(tokio::time::sleep(wait)).await;
-            waited.ok_or(Delivered::Interrupted)?;
-        }
-        tracing::warn!(%person, "the platform did not open a private conversation");
-        Err(Delivered::GivenUp)
     }
 }
 

@@ -8,6 +8,7 @@ mod buttons;
 mod lanes;
 mod manners;
 mod phrases;
+mod private;
 mod quota;
 mod small_talk;
 mod talk;
