@@ -25,8 +25,9 @@ pub(super) fn parsable(markdown: &str) -> String {
     source
 }
 
-pub(super) fn without_guard(text: &str) -> String {
-    text.chars().filter(|c| *c != NO_DEFINITION).collect()
+/// What the parser hands on, without [`NO_DEFINITION`] and without the control characters that entities (`&#1;`) become.
+pub(super) fn legible(text: &str) -> String {
+    text.chars().filter(|c| *c != NO_DEFINITION && (!c.is_control() || "\n\t".contains(*c))).collect()
 }
 
 /// Whether the text between two brackets makes them a citation mark: `1`, `2, 3`.

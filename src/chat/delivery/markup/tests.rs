@@ -47,6 +47,7 @@ fn telegram_gets_its_own_html() {
     telegram("# Orario\nAperto **oggi** [1].", "<b>Orario</b>\n\nAperto <b>oggi</b> [1].");
     telegram("## Il comando `x` qui", "<b>Il comando </b><code>x</code><b> qui</b>");
     telegram("a < b & \"c\"", "a &lt; b &amp; &quot;c&quot;");
+    telegram("a&#1;b &#27; `&#1;`", "ab  <code>&amp;#1;</code>");
     telegram("*uno **due `tre`***", "<i>uno </i><b><i>due </i></b><code>tre</code>");
     telegram("~~via~~ <b>no</b>", "<s>via</s> &lt;b&gt;no&lt;/b&gt;");
     telegram("- a\n  - b\n    1. c\n- d", "• a\n   ◦ b\n      1. c\n• d");
@@ -335,6 +336,7 @@ fn splits(markdown: &str, characters_max: usize) -> Result<(), TestCaseError> {
 /// Pieces that mean something in Markdown, HTML or Slack, and some words.
 fn fragment() -> impl Strategy<Value = String> {
     let signs = prop::sample::select(vec![
+        "&#1;",
         "*",
         "**",
         "_",

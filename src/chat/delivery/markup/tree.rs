@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
-use super::source::{OPTIONS, is_citation, is_line_break, parsable, without_guard};
+use super::source::{OPTIONS, is_citation, is_line_break, legible, parsable};
 
 /// Containers inside each other that are kept; what is deeper stands at this depth.
 const DEPTH_MAX: usize = 16;
@@ -82,7 +82,7 @@ impl Document {
 
     /// The source of an outermost block.
     pub(super) fn slice(&self, top: usize) -> String {
-        without_guard(self.source[self.blocks[top].1.clone()].trim_end())
+        legible(self.source[self.blocks[top].1.clone()].trim_end())
     }
 
     pub(super) fn is_blank(&self) -> bool {
@@ -180,11 +180,11 @@ impl<'a> Builder<'a> {
                 self.open -= 1;
             }
             Event::Text(text) => match &mut self.code {
-                Some((_, code)) => code.push_str(&without_guard(&text)),
-                None => self.text(&without_guard(&text), false),
+                Some((_, code)) => code.push_str(&legible(&text)),
+                None => self.text(&legible(&text), false),
             },
-            Event::Code(text) => self.text(&without_guard(&text), true),
-            Event::Html(html) | Event::InlineHtml(html) => self.html(&without_guard(&html)),
+            Event::Code(text) => self.text(&legible(&text), true),
+            Event::Html(html) | Event::InlineHtml(html) => self.html(&legible(&html)),
             Event::SoftBreak | Event::HardBreak => self.words.push(Inline::Break),
             Event::Rule => {
                 self.flush_words();
