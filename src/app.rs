@@ -11,7 +11,7 @@ use crate::answer::{AnswerOptions, Answerer};
 use crate::chat::slack::SlackError;
 use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
-use crate::ingest::{IndexReport, IndexRun, IngestError, Progress};
+use crate::ingest::{IndexReport, IndexRun, IngestError, Manifest, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
 use crate::retrieval::{Embedder, EmbedderOptions, IndexStore, RetrievalError, Searcher};
 use crate::settings::{KvPrecision, Settings};
@@ -45,6 +45,8 @@ pub enum AppError {
     TooLarge { source: InferenceError, smaller: Option<String> },
     #[error("no knowledge folder is set: name one in `knowledge.folders` or CERVELLA__KNOWLEDGE__FOLDERS")]
     NoFolders,
+    #[error("there is no collection `{name}`, only {known}")]
+    NoCollection { name: String, known: String },
     #[error("loading the models panicked")]
     Panicked(#[source] tokio::task::JoinError),
     #[error("cannot tell which file this program was started from")]
@@ -57,6 +59,15 @@ impl AppError {
         let (AppError::Retrieval(error) | AppError::Ingest(IngestError::Retrieval(error))) = self else { return false };
         matches!(error, RetrievalError::Locked(_) | RetrievalError::Busy)
     }
+}
+
+/// What an index run reads.
+#[derive(Clone, Debug, Default)]
+pub struct IndexScope {
+    /// `None`: all collections.
+    pub collection: Option<String>,
+    /// Everything again instead of what changed.
+    pub full: bool,
 }
 
 /// What answers questions.
@@ -213,27 +224,51 @@ impl App {
             evidence_min: settings.evidence_min,
             questions_max: settings.questions_max,
         };
-        Arc::new(Answerer::new(searcher, engine, options))
+        Arc::new(Answerer::new(searcher, self.settings.knowledge.readership(), engine, options))
     }
 
-    /// Brings the index up to date with the folders; with `full`, reads everything again.
+    /// Names of the collections, the one of `knowledge.folders` first.
+    pub fn collections(&self) -> Vec<String> {
+        self.settings.knowledge.collections().into_iter().map(|collection| collection.name).collect()
+    }
+
+    /// Whether the index holds the collections that the settings name, read as they say.
+    ///
+    /// # Errors
+    /// There is no index, or it cannot be read.
+    pub fn index_fits_settings(&self) -> Result<bool, AppError> {
+        let manifest = Manifest::of(&self.index_store().open_current()?)?;
+        let collections = self.settings.knowledge.collections();
+        // Without a folder the index is used as it was made elsewhere.
+        Ok(collections.is_empty() || manifest.is_of(&collections))
+    }
+
+    /// Brings the index up to date with the folders.
+    ///
+    /// # Errors
+    /// No folder is set, there is no such collection, or the run failed: the index stays as it was.
     pub fn index(
         &self,
         embedder: &Embedder,
-        full: bool,
+        scope: &IndexScope,
         progress: &dyn Progress,
         cancel: &CancellationToken,
     ) -> Result<IndexReport, AppError> {
-        if self.settings.knowledge.folders.is_empty() {
+        let collections = self.settings.knowledge.collections();
+        if collections.is_empty() {
             return Err(AppError::NoFolders);
+        }
+        if let Some(unknown) = scope.collection.as_ref().filter(|name| !self.collections().contains(name)) {
+            return Err(AppError::NoCollection { name: unknown.clone(), known: self.collections().join(", ") });
         }
         let executable = std::env::current_exe().map_err(AppError::Executable)?;
         let run = IndexRun {
             store: &self.index_store(),
             embedder,
-            folders: &self.settings.knowledge.folders,
+            collections: &collections,
+            only: scope.collection.as_deref(),
             executable: &executable,
-            full,
+            full: scope.full,
             progress,
             cancel,
         };

@@ -215,6 +215,8 @@ mod tests {
 
     fn passage(text: &str) -> Passage {
         Passage {
+            collection: "knowledge".into(),
+            link: None,
             id: PassageId([0; 16]),
             path: "en/leave.md".into(),
             title: "Leave".into(),

@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Citation, Language, LanguageDetector, Question};
+use crate::domain::{Citation, Language, LanguageDetector, Passage, PassageId, Question, Reader, Readership};
 use crate::inference::{Engine, InferenceError};
 use crate::prompt::{self, FailureReason, PromptError};
 use crate::retrieval::{RetrievalError, Searcher};
@@ -63,6 +63,7 @@ pub enum AnswerError {
 /// Answers questions, each on a blocking thread of its own.
 pub struct Answerer {
     searcher: Arc<Searcher>,
+    readership: Readership,
     /// `None`: no model is installed, and answers are quotes.
     engine: Option<Arc<Engine>>,
     options: AnswerOptions,
@@ -71,9 +72,14 @@ pub struct Answerer {
 }
 
 impl Answerer {
-    pub fn new(searcher: Arc<Searcher>, engine: Option<Arc<Engine>>, options: AnswerOptions) -> Self {
+    pub fn new(
+        searcher: Arc<Searcher>,
+        readership: Readership,
+        engine: Option<Arc<Engine>>,
+        options: AnswerOptions,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(options.questions_max));
-        Answerer { searcher, engine, options, places, asked: AtomicU64::new(0) }
+        Answerer { searcher, readership, engine, options, places, asked: AtomicU64::new(0) }
     }
 
     pub fn searcher(&self) -> &Arc<Searcher> {
@@ -121,8 +127,19 @@ impl Answerer {
     ///
     /// # Errors
     /// The index cannot be read, or the embedding model is busy.
-    pub fn quotes(&self, text: &str, quotes_max: usize) -> Result<Vec<Citation>, AnswerError> {
-        pipeline::quotes(self, text, quotes_max)
+    pub fn quotes(&self, text: &str, reader: &Reader, quotes_max: usize) -> Result<Vec<Citation>, AnswerError> {
+        pipeline::quotes(self, text, reader, quotes_max)
+    }
+
+    /// All passages of the document that holds this passage, in their order; empty when it is not in the index, or not
+    /// for this reader.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn document_of(&self, passage: PassageId, reader: &Reader) -> Result<Vec<Passage>, RetrievalError> {
+        let passages = self.searcher.generation().document_of(passage)?;
+        let scope = self.readership.scope(reader);
+        Ok(if passages.iter().all(|passage| scope.holds(&passage.collection)) { passages } else { Vec::new() })
     }
 
     /// Eight hexadecimal digits, different for every question of a process and very likely over restarts.

@@ -10,7 +10,7 @@ use super::draft::{Draft, DraftSentence, does_not_know};
 use super::evidence::Evidence;
 use super::quote::{Quote, best_quote};
 use super::{AnswerError, AnswerEvent, Answerer};
-use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, TokenCounts, Verdict};
+use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, Reader, TokenCounts, Verdict};
 use crate::inference::{
     ChatMessage, ChatRole, Engine, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
@@ -63,6 +63,7 @@ pub(super) fn run(
         text: question.text.clone(),
         top: passages_max.max(CLOSEST),
         document_language: None,
+        scope: answerer.readership.scope(&question.reader),
         per_document: 2,
     };
     let hits = answerer.searcher.search(&query)?.hits;
@@ -121,7 +122,7 @@ impl Run<'_> {
     fn abstain(&mut self, hits: &[Hit]) -> Result<Answer, AnswerError> {
         let mut closest: Vec<&Hit> = Vec::new();
         for hit in hits {
-            if closest.len() < CLOSEST && closest.iter().all(|other| other.passage.path != hit.passage.path) {
+            if closest.len() < CLOSEST && closest.iter().all(|other| !other.passage.is_of_document_of(&hit.passage)) {
                 closest.push(hit);
             }
         }
@@ -311,8 +312,19 @@ impl Run<'_> {
 }
 
 /// The passages that fit a question best, each with the sentence that does.
-pub(super) fn quotes(answerer: &Answerer, text: &str, quotes_max: usize) -> Result<Vec<Citation>, AnswerError> {
-    let query = SearchQuery { text: text.to_owned(), top: quotes_max, document_language: None, per_document: 1 };
+pub(super) fn quotes(
+    answerer: &Answerer,
+    text: &str,
+    reader: &Reader,
+    quotes_max: usize,
+) -> Result<Vec<Citation>, AnswerError> {
+    let query = SearchQuery {
+        text: text.to_owned(),
+        top: quotes_max,
+        document_language: None,
+        scope: answerer.readership.scope(reader),
+        per_document: 1,
+    };
     let hits = answerer.searcher.search(&query)?.hits;
     let embedder = answerer.searcher.embedder();
     let vector = embedder.query(text)?;
@@ -329,6 +341,7 @@ fn citation(n: usize, hit: &Hit, quote: String) -> Citation {
     Citation {
         n,
         path: passage.path.clone(),
+        link: passage.link.clone(),
         title: passage.title.clone(),
         heading: passage.heading(),
         quote,

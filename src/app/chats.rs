@@ -19,7 +19,7 @@ use crate::chat::slack::{self, SlackError, SlackOptions, SlackSurface};
 use crate::chat::telegram::{
     self, QuotedPassage, Quotes, TelegramError, TelegramOptions, TelegramSurface, WebhookOptions,
 };
-use crate::domain::{Platform, Principal};
+use crate::domain::{Platform, Principal, Reader};
 use crate::settings::{Secret, Settings};
 use crate::store::{Retention, Store};
 
@@ -250,7 +250,8 @@ async fn forget_regularly(store: Store, stop: CancellationToken) {
     }
 }
 
-/// Quotes for Telegram's inline mode, for those who may ask.
+/// Quotes for Telegram's inline mode, for those who may ask. They choose a chat that we do not know: nothing is offered
+/// that not everybody may read.
 struct InlineQuotes<S> {
     house: Arc<ChatHouse>,
     desk: Arc<Desk<S>>,
@@ -262,7 +263,9 @@ impl<S: Surface> Quotes for InlineQuotes<S> {
             return Vec::new();
         }
         let house = Arc::clone(&self.house);
-        let found = tokio::task::spawn_blocking(move || house.quotes(&text, INLINE_QUOTES)).await.unwrap_or_default();
+        let found = tokio::task::spawn_blocking(move || house.quotes(&text, &Reader::Anybody, INLINE_QUOTES))
+            .await
+            .unwrap_or_default();
         let passage = |citation: crate::domain::Citation| QuotedPassage {
             title: citation.title,
             heading: citation.heading,

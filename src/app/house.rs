@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Loaded};
+use super::{App, IndexScope, Loaded};
 use crate::answer::{AnswerEvent, Answerer};
 use crate::chat::connection::Connection;
 use crate::chat::house::{Condition, House, ReindexEvent};
-use crate::domain::{Citation, Question};
+use crate::domain::{Citation, Question, Reader};
 use crate::ingest::Progress;
 use crate::telemetry;
 
@@ -54,8 +54,8 @@ impl House for ChatHouse {
         self.answerer.ask(question, cancel)
     }
 
-    fn quotes(&self, text: &str, quotes_max: usize) -> Vec<Citation> {
-        self.answerer.quotes(text, quotes_max).unwrap_or_else(|error| {
+    fn quotes(&self, text: &str, reader: &Reader, quotes_max: usize) -> Vec<Citation> {
+        self.answerer.quotes(text, reader, quotes_max).unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "no quotes for an inline question");
             Vec::new()
         })
@@ -76,7 +76,11 @@ impl House for ChatHouse {
         }
     }
 
-    fn reindex(&self) -> mpsc::Receiver<ReindexEvent> {
+    fn collections(&self) -> Vec<String> {
+        self.app.collections()
+    }
+
+    fn reindex(&self, collection: Option<String>) -> mpsc::Receiver<ReindexEvent> {
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
         if self.indexing.swap(true, Ordering::AcqRel) {
             let _ = sender.try_send(ReindexEvent::Busy);
@@ -88,7 +92,7 @@ impl House for ChatHouse {
         tokio::task::spawn_blocking(move || {
             let _running = Running(indexing);
             let progress = Told::new(sender);
-            let outcome = app.index(&embedder, false, &progress, &stop);
+            let outcome = app.index(&embedder, &IndexScope { collection, full: false }, &progress, &stop);
             let last = match outcome {
                 Ok(report) => match answerer.searcher().reload() {
                     Ok(_) => ReindexEvent::Done {

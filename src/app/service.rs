@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerEvent, Answerer};
 use crate::chat::web::{Answering, DocumentError, SampleQuestion, ServiceStatus};
-use crate::domain::{Language, Passage, PassageId, Question};
+use crate::domain::{Language, Passage, PassageId, Question, Reader};
 use crate::prompt::{self, FailureReason};
 
 /// How often the service looks whether the index has a new generation.
@@ -71,8 +71,7 @@ impl Answering for Service {
 
     fn document(&self, passage: PassageId) -> Result<Vec<Passage>, DocumentError> {
         let Some(parts) = self.parts.get() else { return Ok(Vec::new()) };
-        let generation = parts.answerer.searcher().generation();
-        generation.document_of(passage).map_err(|e| DocumentError::Unreadable(Box::new(e)))
+        parts.answerer.document_of(passage, &Reader::Page).map_err(|e| DocumentError::Unreadable(Box::new(e)))
     }
 
     fn status(&self) -> ServiceStatus {

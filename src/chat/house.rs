@@ -6,22 +6,25 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::AnswerEvent;
-use crate::domain::{Citation, Question};
+use crate::domain::{Citation, Question, Reader};
 
 pub trait House: Send + Sync + 'static {
     /// The events of one answer, through a bounded channel. Returns at once. Cancelling `cancel` or dropping the receiver
     /// stops the work within one token.
     fn ask(&self, question: Question, cancel: CancellationToken) -> mpsc::Receiver<AnswerEvent>;
 
-    /// The passages that fit best, quoted, best first. Blocks.
-    fn quotes(&self, text: &str, quotes_max: usize) -> Vec<Citation>;
+    /// The passages that this reader may see and that fit best, quoted, best first. Blocks.
+    fn quotes(&self, text: &str, reader: &Reader, quotes_max: usize) -> Vec<Citation>;
 
     /// How the house stands. Must not block.
     fn condition(&self) -> Condition;
 
-    /// Brings the index up to date and tells how it goes, through a bounded channel; the last event is `Done`, `Busy` or
-    /// `Failed`.
-    fn reindex(&self) -> mpsc::Receiver<ReindexEvent>;
+    /// Names of the collections.
+    fn collections(&self) -> Vec<String>;
+
+    /// Brings the index up to date (`None`: all collections) and tells how it goes, through a bounded channel; the last
+    /// event is `Done`, `Busy` or `Failed`.
+    fn reindex(&self, collection: Option<String>) -> mpsc::Receiver<ReindexEvent>;
 }
 
 /// What `status` shows.

@@ -85,6 +85,9 @@ fn print_sources(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
     }
     for citation in &answer.citations {
         writeln!(out, "  [{}] {}", citation.n, source(citation))?;
+        if let Some(link) = &citation.link {
+            writeln!(out, "      {link}")?;
+        }
     }
     out.flush()
 }

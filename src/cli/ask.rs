@@ -7,7 +7,7 @@ use super::output;
 use crate::answer::AnswerEvent;
 use crate::app::App;
 use crate::chat::terminal::print_answer;
-use crate::domain::Question;
+use crate::domain::{Question, Reader};
 
 #[derive(Debug, Args)]
 pub(super) struct AskArguments {
@@ -24,7 +24,7 @@ impl AskArguments {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<()> {
         let stop = super::stop_on_signal()?;
         let Some(parts) = app.load(&stop).await? else { return Ok(()) };
-        let mut question = Question::new(self.question);
+        let mut question = Question::new(self.question, Reader::Operator);
         question.passages_max = self.top.map(usize::from);
         let mut events = parts.answerer.ask(question, stop.clone());
         if self.json {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::app::App;
 use crate::chat::terminal::print_answer;
-use crate::domain::Question;
+use crate::domain::{Question, Reader};
 
 /// Bytes of a question that are read; the rest of a longer line is asked as the next one.
 const QUESTION_BYTES_MAX: usize = 16 * 1024;
@@ -36,7 +36,7 @@ impl ChatArguments {
             if line.trim().is_empty() {
                 continue;
             }
-            let mut events = parts.answerer.ask(Question::new(line), stop.clone());
+            let mut events = parts.answerer.ask(Question::new(line, Reader::Operator), stop.clone());
             if let Err(error) = print_answer(&mut events, &mut out).await {
                 super::report(&error.into());
             }

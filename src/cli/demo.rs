@@ -10,7 +10,7 @@ use super::serve::{Page, bring_up_to_date};
 use crate::app::App;
 use crate::chat::terminal::print_answer;
 use crate::chat::web::SampleQuestion;
-use crate::domain::{Language, Question};
+use crate::domain::{Language, Question, Reader};
 
 /// The sample handbook, from the folder that holds the README.
 const HANDBOOK: &str = "knowledge";
@@ -45,7 +45,7 @@ impl DemoArguments {
         }
         for (text, language) in SAMPLES {
             output::line(format!("\n> {text}\n"))?;
-            let question = Question { language: Some(language), ..Question::new(text) };
+            let question = Question { language: Some(language), ..Question::new(text, Reader::Operator) };
             let mut events = loaded.answerer.ask(question, stop.clone());
             if print_answer(&mut events, &mut std::io::stdout()).await?.is_none() {
                 break;
@@ -62,7 +62,7 @@ impl DemoArguments {
 /// The settings of the demo: the handbook and the demo model, unless others are set; state of its own.
 fn demo(app: &App) -> anyhow::Result<App> {
     let mut settings = app.settings().clone();
-    if settings.knowledge.folders.is_empty() {
+    if app.collections().is_empty() {
         let handbook = PathBuf::from(HANDBOOK);
         anyhow::ensure!(
             handbook.is_dir(),

@@ -111,12 +111,18 @@ fn checks(settings: &Settings) -> anyhow::Result<Vec<Check>> {
 }
 
 fn folders(settings: &Settings) -> Check {
-    match &settings.knowledge.folders[..] {
-        [] => Check::warning("knowledge", "no folder is set: name one in `knowledge.folders`"),
-        folders => {
-            let names: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-            Check::ok("knowledge", names.join(", "))
-        }
+    let readership = settings.knowledge.readership();
+    let told = settings.knowledge.collections().into_iter().map(|collection| {
+        let folders: Vec<String> = collection.folders.iter().map(|folder| folder.display().to_string()).collect();
+        let readers = match readership.readers.get(&collection.name).map(|readers| readers.join(", ")) {
+            Some(readers) if !readers.is_empty() => format!(" (for {readers})"),
+            _ => String::new(),
+        };
+        format!("{}{readers}: {}", collection.name, folders.join(", "))
+    });
+    match told.collect::<Vec<_>>().join("; ") {
+        none if none.is_empty() => Check::warning("knowledge", "no folder is set: name one in `knowledge.folders`"),
+        collections => Check::ok("knowledge", collections),
     }
 }
 

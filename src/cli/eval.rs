@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::output;
 use crate::answer::Evidence;
 use crate::app::App;
-use crate::domain::Language;
+use crate::domain::{Language, Scope};
 use crate::retrieval::{SearchQuery, Searcher};
 use measures::{GateFigures, Percentiles, RankFigures};
 
@@ -94,6 +94,7 @@ impl EvalArguments {
             text: "prova test".to_owned(),
             top: 1,
             document_language: None,
+            scope: Scope::Everything,
             per_document: 1,
         })?;
         let results =
@@ -108,7 +109,13 @@ fn measure(question: &EvalQuestion, searcher: &Searcher) -> anyhow::Result<EvalR
         [only] => Some(only),
         _ => None,
     };
-    let query = SearchQuery { text: question.question.clone(), top: DEPTH, document_language, per_document: 1 };
+    let query = SearchQuery {
+        text: question.question.clone(),
+        top: DEPTH,
+        document_language,
+        scope: Scope::Everything,
+        per_document: 1,
+    };
     let start = Instant::now();
     let hits = searcher.search(&query)?.hits;
     let search_ms = start.elapsed().as_secs_f64() * 1000.0;

@@ -8,11 +8,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::output;
-use crate::app::App;
-use crate::ingest::{FileState, IndexReport, Manifest, Progress};
+use crate::app::{App, IndexScope};
+use crate::domain::{Collection, Language};
+use crate::ingest::{FileState, IndexReport, KnownFile, Manifest, Progress};
 
 #[derive(Debug, Args)]
 pub(super) struct IndexArguments {
+    /// Read the folders of this collection alone
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
     /// Read every file again instead of what changed
     #[arg(long)]
     full: bool,
@@ -35,9 +39,10 @@ impl IndexArguments {
             Some(IndexCommand::Status) => status(&app, self.json),
             None => {
                 let stop = super::stop_on_signal()?;
+                let scope = IndexScope { collection: self.collection, full: self.full };
                 let report = tokio::task::spawn_blocking(move || {
                     let embedder = app.embedder()?;
-                    app.index(&embedder, self.full, &Bar::new(), &stop)
+                    app.index(&embedder, &scope, &Bar::new(), &stop)
                 })
                 .await
                 .context("the index run panicked")??;
@@ -68,35 +73,61 @@ fn print(report: &IndexReport, json: bool) -> anyhow::Result<()> {
 }
 
 #[derive(Serialize)]
-struct Status {
+struct Status<'a> {
     generation: String,
     model: String,
     built_at: u64,
     documents: usize,
     passages: usize,
-    folders: Vec<std::path::PathBuf>,
-    files: Vec<FileStatus>,
+    collections: Vec<CollectionStatus<'a>>,
+    files: Vec<FileStatus<'a>>,
 }
 
 #[derive(Serialize)]
-struct FileStatus {
-    path: String,
+struct CollectionStatus<'a> {
+    #[serde(flatten)]
+    collection: &'a Collection,
+    documents: usize,
+    passages: usize,
+    skipped: usize,
+}
+
+#[derive(Serialize)]
+struct FileStatus<'a> {
+    collection: &'a str,
+    path: &'a str,
     bytes: u64,
     passages: usize,
-    language: Option<crate::domain::Language>,
-    skipped: Option<String>,
+    language: Option<Language>,
+    skipped: Option<&'a str>,
+}
+
+impl<'a> FileStatus<'a> {
+    fn of(KnownFile { collection, path, entry }: KnownFile<'a>) -> Self {
+        let (language, skipped) = match &entry.state {
+            FileState::Indexed { language, .. } => (Some(*language), None),
+            FileState::Skipped { reason } => (None, Some(reason.as_str())),
+        };
+        FileStatus { collection, path, bytes: entry.bytes, passages: entry.passages().len(), language, skipped }
+    }
+}
+
+impl<'a> CollectionStatus<'a> {
+    fn of(collection: &'a Collection, files: &[FileStatus<'_>]) -> Self {
+        let mut status = CollectionStatus { collection, documents: 0, passages: 0, skipped: 0 };
+        for file in files.iter().filter(|file| file.collection == collection.name) {
+            status.documents += usize::from(file.passages > 0);
+            status.passages += file.passages;
+            status.skipped += usize::from(file.skipped.is_some());
+        }
+        status
+    }
 }
 
 fn status(app: &App, json: bool) -> anyhow::Result<()> {
     let generation = app.index_store().open_current()?;
-    let manifest: Manifest = serde_json::from_slice(&generation.manifest()?).context("the manifest cannot be read")?;
-    let files = manifest.files.into_iter().map(|(path, entry)| {
-        let (language, skipped) = match &entry.state {
-            FileState::Indexed { language, .. } => (Some(*language), None),
-            FileState::Skipped { reason } => (None, Some(reason.clone())),
-        };
-        FileStatus { path, bytes: entry.bytes, passages: entry.passages().len(), language, skipped }
-    });
+    let manifest = Manifest::of(&generation)?;
+    let files: Vec<FileStatus> = manifest.files().map(FileStatus::of).collect();
     let summary = generation.summary();
     let status = Status {
         generation: generation.name(),
@@ -104,8 +135,8 @@ fn status(app: &App, json: bool) -> anyhow::Result<()> {
         built_at: summary.built_at,
         documents: summary.documents,
         passages: summary.passages,
-        folders: manifest.folders,
-        files: files.collect(),
+        collections: manifest.settings().map(|collection| CollectionStatus::of(collection, &files)).collect(),
+        files,
     };
     if json {
         return output::json(&status);
@@ -114,14 +145,19 @@ fn status(app: &App, json: bool) -> anyhow::Result<()> {
         "{}: {} documents, {} passages, embedded with {}",
         status.generation, status.documents, status.passages, status.model
     ))?;
-    for file in &status.files {
-        let what = match (&file.skipped, file.language) {
-            (Some(reason), _) => format!("skipped: {reason}"),
-            (None, language) => {
-                format!("{} passages, {}", file.passages, language.map_or("?", |language| language.code()))
-            }
-        };
-        output::line(format!("  {}  {what}", file.path))?;
+    for of in &status.collections {
+        let CollectionStatus { collection, documents, passages, skipped } = of;
+        let name = &collection.name;
+        output::line(format!("{name}: {documents} documents, {passages} passages, {skipped} files skipped"))?;
+        for file in status.files.iter().filter(|file| file.collection == name) {
+            let what = match (&file.skipped, file.language) {
+                (Some(reason), _) => format!("skipped: {reason}"),
+                (None, language) => {
+                    format!("{} passages, {}", file.passages, language.map_or("?", |language| language.code()))
+                }
+            };
+            output::line(format!("  {}  {what}", file.path))?;
+        }
     }
     Ok(())
 }

@@ -154,6 +154,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let app = error.downcast_ref::<AppError>();
     if error.is::<SettingsError>() || matches!(app, Some(AppError::NoFolders)) {
         64
+    } else if matches!(app, Some(AppError::NoCollection { .. })) {
+        2
     } else if app.is_some_and(AppError::is_temporary) {
         75
     } else {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::output;
 use crate::app::App;
-use crate::domain::{Language, PassageId};
+use crate::domain::{Language, PassageId, Scope};
 use crate::retrieval::{Hit, Hits, SearchQuery, SearchTimings};
 
 #[derive(Debug, Args)]
@@ -17,6 +17,9 @@ pub(super) struct SearchArguments {
     /// Only documents in this language
     #[arg(long, value_name = "it|en")]
     doc_lang: Option<Language>,
+    /// Only documents of this collection
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
     /// Print the hits as JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +35,10 @@ struct SearchOutput<'a> {
 struct HitOutput<'a> {
     rank: usize,
     score: f32,
+    collection: &'a str,
     path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a str>,
     title: &'a str,
     heading: String,
     language: Language,
@@ -47,8 +53,26 @@ impl SearchArguments {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
         anyhow::ensure!(!self.query.trim().is_empty(), "the query is empty: say what to search for");
         let searcher = app.searcher(app.embedder()?)?;
-        let query =
-            SearchQuery { text: self.query, top: self.top.into(), document_language: self.doc_lang, per_document: 1 };
+        let scope = match self.collection {
+            None => Scope::Everything,
+            Some(name) => {
+                let generation = searcher.generation();
+                let known = &generation.summary().collections;
+                anyhow::ensure!(
+                    known.contains(&name),
+                    "the index holds no collection `{name}`, only {}",
+                    known.join(", ")
+                );
+                Scope::Collections([name].into())
+            }
+        };
+        let query = SearchQuery {
+            text: self.query,
+            top: self.top.into(),
+            document_language: self.doc_lang,
+            scope,
+            per_document: 1,
+        };
         let hits = searcher.search(&query)?;
         if self.json { output::json(&told(&hits)) } else { print(&hits) }
     }
@@ -63,7 +87,9 @@ fn hit_told((at, hit): (usize, &Hit)) -> HitOutput<'_> {
     HitOutput {
         rank: at + 1,
         score: hit.score,
+        collection: &passage.collection,
         path: &passage.path,
+        link: passage.link.as_deref(),
         title: &passage.title,
         heading: passage.heading(),
         language: passage.language,

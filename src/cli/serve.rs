@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::index::Bar;
 use super::output;
-use crate::app::{App, AppError, Loaded, Service};
+use crate::app::{App, AppError, IndexScope, Loaded, Service};
 use crate::chat::web::{self, SampleQuestion};
 use crate::retrieval::RetrievalError;
 use crate::telemetry;
@@ -73,12 +73,19 @@ impl Page {
     }
 }
 
-/// Loads all parts; makes the first index when there is none.
+/// Loads all parts; reads the folders first when there is no index, or one of other collections: what moved to readers of
+/// its own must not be shown to others any more.
 pub(super) async fn load_indexed(app: &App, stop: &CancellationToken) -> anyhow::Result<Option<Loaded>> {
-    match app.index_store().current_name() {
-        Ok(_) => {}
-        Err(RetrievalError::NoIndex(_)) if !app.settings().knowledge.folders.is_empty() => {
-            tracing::info!("there is no index yet: reading the knowledge folders");
+    match app.index_fits_settings() {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::info!("the collections of the settings have changed: reading the knowledge folders");
+            bring_up_to_date(app, stop).await?;
+        }
+        Err(AppError::Retrieval(reason @ (RetrievalError::NoIndex(_) | RetrievalError::Damaged { .. })))
+            if !app.collections().is_empty() =>
+        {
+            tracing::warn!("reading the knowledge folders: {reason}");
             bring_up_to_date(app, stop).await?;
         }
         Err(error) => return Err(error.into()),
@@ -91,7 +98,7 @@ pub(super) async fn bring_up_to_date(app: &App, stop: &CancellationToken) -> any
     let (app, stop) = (app.clone(), stop.clone());
     let report = tokio::task::spawn_blocking(move || {
         let embedder = app.embedder()?;
-        app.index(&embedder, false, &Bar::new(), &stop)
+        app.index(&embedder, &IndexScope::default(), &Bar::new(), &stop)
     })
     .await
     .context("the index run panicked")?;

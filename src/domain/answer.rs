@@ -17,6 +17,9 @@ pub enum Verdict {
 pub struct Citation {
     pub n: usize,
     pub path: String,
+    /// Address of the document on the web.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     pub title: String,
     pub heading: String,
     /// Text that stands in the cited document, word for word.

@@ -3,6 +3,7 @@
 
 mod answer;
 mod chat;
+mod collection;
 mod detect;
 mod language;
 mod passage;
@@ -11,6 +12,7 @@ mod sentences;
 
 pub use answer::{Answer, AnswerTimings, Citation, TokenCounts, Verdict};
 pub use chat::{Chat, MessageId, Platform, Principal, Thread};
+pub use collection::{Collection, DEFAULT_COLLECTION, LinkTemplate, Reader, Readership, Scope};
 pub use detect::LanguageDetector;
 pub use language::{Language, UnknownLanguage};
 pub use passage::{InvalidPassageId, Passage, PassageId};

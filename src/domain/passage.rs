@@ -21,7 +21,9 @@ pub struct InvalidPassageId(String);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     pub id: PassageId,
-    /// Relative to its knowledge folder, with `/` between the parts.
+    /// Name of the collection that its document belongs to.
+    pub collection: String,
+    /// Relative to its knowledge folder, with `/` between the parts; names a document within its collection.
     pub path: String,
     /// Title of the document.
     pub title: String,
@@ -29,6 +31,8 @@ pub struct Passage {
     pub headings: Vec<String>,
     /// Fragment of the document's address that leads to the passage, if the document has one.
     pub anchor: Option<String>,
+    /// Address on the web, if its collection tells one.
+    pub link: Option<String>,
     pub language: Language,
     /// Place among the passages of its document, from 0.
     pub ordinal: u32,
@@ -40,6 +44,10 @@ impl Passage {
     /// The heading path as one line, ` › ` between the levels; empty at the top of a document.
     pub fn heading(&self) -> String {
         self.headings.join(" › ")
+    }
+
+    pub fn is_of_document_of(&self, other: &Passage) -> bool {
+        self.path == other.path && self.collection == other.collection
     }
 }
 

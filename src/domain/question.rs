@@ -1,10 +1,12 @@
 //! A question as a person asked it.
 
-use super::Language;
+use super::{Language, Reader};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub text: String,
+    /// Who the answer is shown to: it draws on nothing that they may not read.
+    pub reader: Reader,
     /// `None`: detected from the text.
     pub language: Option<Language>,
     /// How many passages may go into the prompt; `None`: as the settings say.
@@ -12,7 +14,7 @@ pub struct Question {
 }
 
 impl Question {
-    pub fn new(text: impl Into<String>) -> Self {
-        Question { text: text.into(), language: None, passages_max: None }
+    pub fn new(text: impl Into<String>, reader: Reader) -> Self {
+        Question { text: text.into(), reader, language: None, passages_max: None }
     }
 }

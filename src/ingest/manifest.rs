@@ -1,18 +1,32 @@
 //! What the index knows of every file: kept beside the passages, in the same generation, so that the two never differ.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Language, PassageId};
+use crate::domain::{Collection, Language, PassageId};
+use crate::retrieval::{Generation, RetrievalError};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The folders that were read.
-    pub folders: Vec<PathBuf>,
+    /// By name.
+    pub collections: BTreeMap<String, CollectionEntry>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionEntry {
+    /// As it was when its folders were read.
+    pub collection: Collection,
     /// By path, as passages name it.
     pub files: BTreeMap<String, FileEntry>,
+}
+
+/// A file of the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownFile<'a> {
+    pub collection: &'a str,
+    pub path: &'a str,
+    pub entry: &'a FileEntry,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +51,45 @@ pub enum FileState {
     },
 }
 
+impl Manifest {
+    /// # Errors
+    /// It cannot be read.
+    pub fn of(generation: &Generation) -> Result<Self, RetrievalError> {
+        let json = generation.manifest()?;
+        serde_json::from_slice(&json)
+            .map_err(|e| RetrievalError::Damaged { path: generation.name().into(), what: format!("its manifest: {e}") })
+    }
+
+    /// Whether these collections are the ones that were read.
+    pub fn is_of(&self, collections: &[Collection]) -> bool {
+        let same = |collection: &Collection| {
+            self.collections.get(&collection.name).is_some_and(|entry| entry.collection == *collection)
+        };
+        collections.len() == self.collections.len() && collections.iter().all(same)
+    }
+
+    /// The collections as they were read, by name.
+    pub fn settings(&self) -> impl Iterator<Item = &Collection> {
+        self.collections.values().map(|entry| &entry.collection)
+    }
+
+    /// Every file, by collection and path.
+    pub fn files(&self) -> impl Iterator<Item = KnownFile<'_>> {
+        self.collections.iter().flat_map(|(collection, of_collection)| {
+            of_collection.files.iter().map(move |(path, entry)| KnownFile { collection, path, entry })
+        })
+    }
+
+    pub(super) fn holds(&self, collection: &str, path: &str) -> bool {
+        self.collections.get(collection).is_some_and(|entry| entry.files.contains_key(path))
+    }
+
+    /// Files that gave passages.
+    pub fn documents(&self) -> usize {
+        self.files().filter(|file| !file.entry.passages().is_empty()).count()
+    }
+}
+
 impl FileEntry {
     pub fn passages(&self) -> &[PassageId] {
         match &self.state {
@@ -55,26 +108,21 @@ pub(super) struct Difference {
     pub unchanged: Vec<String>,
 }
 
-impl Manifest {
-    /// Compares with the hashes of the files that are there now.
-    pub(super) fn difference(&self, now: &BTreeMap<String, String>) -> Difference {
+impl CollectionEntry {
+    /// Compares with the hashes of the files that are there now, and with how they are to be read.
+    pub(super) fn difference(&self, collection: &Collection, now: &BTreeMap<String, String>) -> Difference {
+        let reads_alike = self.collection.language == collection.language && self.collection.link == collection.link;
         let mut difference = Difference::default();
         for (path, hash) in now {
             let list = match self.files.get(path) {
                 None => &mut difference.added,
-                Some(entry) if entry.hash == *hash => &mut difference.unchanged,
+                Some(entry) if entry.hash == *hash && reads_alike => &mut difference.unchanged,
                 Some(_) => &mut difference.changed,
             };
             list.push(path.clone());
         }
         difference.removed = self.files.keys().filter(|path| !now.contains_key(*path)).cloned().collect();
         difference
-    }
-}
-
-impl Difference {
-    pub(super) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
 }
 
@@ -90,13 +138,16 @@ mod tests {
             state: FileState::Skipped { reason: String::new() },
         };
         let before = [("a.md", "1"), ("b.md", "2"), ("c.md", "3")];
-        let manifest =
-            Manifest { folders: Vec::new(), files: before.map(|(path, hash)| (path.to_owned(), entry(hash))).into() };
+        let files = before.map(|(path, hash)| (path.to_owned(), entry(hash))).into();
+        let entry = CollectionEntry { collection: Collection::default(), files };
         let now = [("a.md", "1"), ("b.md", "9"), ("d.md", "4")].map(|(path, hash)| (path.to_owned(), hash.to_owned()));
-        let difference = manifest.difference(&now.into());
+        let now = BTreeMap::from(now);
+        let difference = entry.difference(&Collection::default(), &now);
         assert_eq!(difference.unchanged, ["a.md"]);
         assert_eq!(difference.changed, ["b.md"]);
         assert_eq!(difference.added, ["d.md"]);
         assert_eq!(difference.removed, ["c.md"]);
+        let other = Collection { language: Some(Language::Italian), ..Collection::default() };
+        assert_eq!(entry.difference(&other, &now).changed, ["a.md", "b.md"]);
     }
 }

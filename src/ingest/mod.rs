@@ -5,9 +5,11 @@ mod chunk;
 mod document;
 mod extract;
 mod manifest;
+mod patterns;
+mod reading;
 mod run;
 mod walk;
 
 pub use extract::run_child;
-pub use manifest::{FileEntry, FileState, Manifest};
+pub use manifest::{FileEntry, FileState, KnownFile, Manifest};
 pub use run::{IndexReport, IndexRun, IngestError, Progress, SkippedFile};

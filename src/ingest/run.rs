@@ -1,7 +1,7 @@
-//! The index run: folders compared with the manifest, what changed extracted, cut, embedded and handed to the next
+//! The index run: the folders of the collections compared with the manifest, what changed read into the next
 //! generation, what is gone dropped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,18 +10,11 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::{PassageDraft, PassageSize, passages};
-use super::document::Document;
-use super::extract::{ExtractLimits, Extractor};
-use super::manifest::{FileEntry, FileState, Manifest};
-use super::walk::{FoundFile, walk};
-use crate::domain::{Language, LanguageDetector, Passage, PassageId};
-use crate::retrieval::{Builder, Embedder, Generation, IndexStore, IndexedPassage, PassageVectors, RetrievalError};
-
-/// Passages that are embedded together; few enough to stop soon, enough to sort by length.
-const BATCH: usize = 64;
-/// Letters from which on a passage tells its own language, against that of its document.
-const OWN_LANGUAGE_LETTERS: usize = 160;
+use super::manifest::{CollectionEntry, Difference, FileEntry, FileState, Manifest};
+use super::reading::{Reading, Work};
+use super::walk::{FoundFile, Roots, walk};
+use crate::domain::{Collection, PassageId};
+use crate::retrieval::{Embedder, Generation, IndexStore, RetrievalError};
 
 #[derive(Debug, Error)]
 pub enum IngestError {
@@ -38,6 +31,7 @@ pub enum IngestError {
 /// A file that is not in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SkippedFile {
+    pub collection: String,
     pub path: String,
     pub reason: String,
 }
@@ -46,7 +40,10 @@ pub struct SkippedFile {
 pub struct IndexRun<'a> {
     pub store: &'a IndexStore,
     pub embedder: &'a Embedder,
-    pub folders: &'a [PathBuf],
+    /// All that there are.
+    pub collections: &'a [Collection],
+    /// Reads the folders of this one alone; the others stay as they are in the index.
+    pub only: Option<&'a str>,
     /// The program that extracts PDF and DOCX files in a process of their own: this one.
     pub executable: &'a Path,
     /// Reads everything again instead of what changed.
@@ -73,9 +70,17 @@ pub struct IndexReport {
     pub changed: usize,
     pub removed: usize,
     pub unchanged: usize,
+    /// Passages whose vectors were made; the rest was known.
     pub embedded_passages: usize,
     pub skipped: Vec<SkippedFile>,
     pub seconds: f64,
+}
+
+/// A collection whose folders were walked.
+struct Looked<'a> {
+    collection: &'a Collection,
+    files: BTreeMap<String, (FoundFile, String)>,
+    difference: Difference,
 }
 
 impl IndexRun<'_> {
@@ -84,81 +89,125 @@ impl IndexRun<'_> {
     /// was. A file that cannot be read is reported and skipped.
     pub fn run(&self) -> Result<IndexReport, IngestError> {
         let start = Instant::now();
-        let walked = walk(self.folders);
-        self.refuse_missing_folder(&walked.skipped)?;
-        let mut skipped: Vec<SkippedFile> = walked
-            .skipped
-            .into_iter()
-            .map(|skipped| SkippedFile { path: skipped.path.display().to_string(), reason: skipped.reason })
-            .collect();
         let base = self.base()?;
         let before = match &base {
-            Some(base) => serde_json::from_slice(&base.manifest()?)
-                .map_err(|e| RetrievalError::Damaged { path: self.store.root().into(), what: e.to_string() })?,
+            Some(base) => Manifest::of(base)?,
             None => Manifest::default(),
         };
-        let mut files: BTreeMap<String, (&FoundFile, String)> = BTreeMap::new();
-        for file in &walked.files {
-            match hash(&file.path) {
-                Ok(hash) => {
-                    files.insert(file.relative.clone(), (file, hash));
-                }
-                Err(e) => {
-                    skipped.push(SkippedFile { path: file.relative.clone(), reason: format!("cannot be read: {e}") });
-                }
-            }
+        let mut report = IndexReport::default();
+        let looked = self.look(&before, base.is_some(), &mut report.skipped)?;
+        let mut manifest = self.kept(&before, &looked);
+        for Looked { difference, .. } in &looked {
+            report.added += difference.added.len();
+            report.changed += difference.changed.len();
+            report.unchanged += difference.unchanged.len();
         }
-        let hashes = files.iter().map(|(path, (_, hash))| (path.clone(), hash.clone())).collect();
-        let difference = before.difference(&hashes);
-        let mut report = IndexReport {
-            added: difference.added.len(),
-            changed: difference.changed.len(),
-            removed: difference.removed.len(),
-            unchanged: difference.unchanged.len(),
-            ..IndexReport::default()
-        };
-        let mut manifest = Manifest { folders: self.folders.to_vec(), files: BTreeMap::new() };
-        for path in &difference.unchanged {
-            manifest.files.insert(path.clone(), before.files[path].clone());
-        }
-        if difference.is_empty() && before.folders == manifest.folders && base.is_some() {
-            let summary = base.as_ref().map(|base| base.summary().clone());
-            report.documents = summary.as_ref().map_or(0, |summary| summary.documents);
-            report.passages = summary.map_or(0, |summary| summary.passages);
+        let gone: Vec<&FileEntry> =
+            before.files().filter(|file| !manifest.holds(file.collection, file.path)).map(|file| file.entry).collect();
+        report.removed = gone.len() - report.changed;
+
+        let up_to_date = report.added + gone.len() == 0 && before.settings().eq(manifest.settings());
+        if let Some(base) = base.as_ref().filter(|_| up_to_date) {
+            (report.documents, report.passages) = (base.summary().documents, base.summary().passages);
         } else {
-            let mut builder = self.store.build(self.embedder.model(), base)?;
-            for path in difference.removed.iter().chain(&difference.changed) {
-                before.files[path].passages().iter().for_each(|&id| builder.remove(id));
-            }
-            let work: Vec<&String> = difference.added.iter().chain(&difference.changed).collect();
-            report.embedded_passages = self.read(&work, &files, &mut builder, &mut manifest)?;
-            let kept = difference.unchanged.iter().flat_map(|path| before.files[path].passages().iter().copied());
-            let documents = manifest.files.values().filter(|entry| !entry.passages().is_empty()).count();
+            let removed: Vec<PassageId> = gone.iter().flat_map(|file| file.passages()).copied().collect();
+            let kept: Vec<PassageId> = manifest.files().flat_map(|file| file.entry.passages()).copied().collect();
+            let mut builder = self.store.build(self.embedder.model(), base.clone())?;
+            removed.iter().for_each(|&id| builder.remove(id));
+            let work = looked.iter().flat_map(|looked| {
+                let names = looked.difference.added.iter().chain(&looked.difference.changed);
+                names.map(|name| {
+                    let (file, hash) = &looked.files[name];
+                    Work { collection: looked.collection, file, hash }
+                })
+            });
+            let reading = Reading {
+                embedder: self.embedder,
+                executable: self.executable,
+                base: base.as_deref(),
+                progress: self.progress,
+                cancel: self.cancel,
+            };
+            report.embedded_passages = reading.run(&work.collect::<Vec<_>>(), &removed, &mut builder, &mut manifest)?;
+            report.documents = manifest.documents();
             let json = serde_json::to_vec(&manifest).map_err(IngestError::Manifest)?;
-            let generation = builder.finish(kept, documents, &json)?;
-            report.documents = documents;
-            report.passages = generation.summary().passages;
+            report.passages = builder.finish(kept, report.documents, &json)?.summary().passages;
         }
-        skipped.extend(manifest.files.iter().filter_map(|(path, entry)| match &entry.state {
-            FileState::Skipped { reason } => Some(SkippedFile { path: path.clone(), reason: reason.clone() }),
+        report.skipped.extend(manifest.files().filter_map(|file| match &file.entry.state {
+            FileState::Skipped { reason } => Some(SkippedFile {
+                collection: file.collection.to_owned(),
+                path: file.path.to_owned(),
+                reason: reason.clone(),
+            }),
             FileState::Indexed { .. } => None,
         }));
-        report.skipped = skipped;
         report.seconds = start.elapsed().as_secs_f64();
         Ok(report)
     }
 
-    /// A share that is not mounted must not look like a folder whose documents were all deleted.
-    fn refuse_missing_folder(&self, skipped: &[super::walk::Skipped]) -> Result<(), IngestError> {
-        match skipped.iter().find(|skipped| self.folders.contains(&skipped.path)) {
-            Some(missing) => Err(IngestError::Folder { folder: missing.path.clone(), reason: missing.reason.clone() }),
-            None => Ok(()),
+    /// Walks the folders and compares them with what was indexed.
+    fn look(
+        &self,
+        before: &Manifest,
+        has_base: bool,
+        skipped: &mut Vec<SkippedFile>,
+    ) -> Result<Vec<Looked<'_>>, IngestError> {
+        let roots = Roots::of(self.collections);
+        // Without an index there is nothing that could stay as it is.
+        let only = self.only.filter(|_| has_base);
+        let none = CollectionEntry::default();
+        let mut all = Vec::new();
+        for collection in self.collections.iter().filter(|collection| only.is_none_or(|only| only == collection.name)) {
+            let walked = walk(collection, &roots);
+            // A share that is not mounted must not look like a folder whose documents were all deleted.
+            if let Some(missing) = walked.skipped.iter().find(|skipped| collection.folders.contains(&skipped.path)) {
+                return Err(IngestError::Folder { folder: missing.path.clone(), reason: missing.reason.clone() });
+            }
+            let mut skip = |path: String, reason: String| {
+                skipped.push(SkippedFile { collection: collection.name.clone(), path, reason });
+            };
+            for file in walked.skipped {
+                skip(file.path.display().to_string(), file.reason);
+            }
+            let mut files = BTreeMap::new();
+            for file in walked.files {
+                match hash(&file.path) {
+                    Ok(hash) => drop(files.insert(file.name.clone(), (file, hash))),
+                    Err(error) => skip(file.name, format!("cannot be read: {error}")),
+                }
+            }
+            let hashes = files.iter().map(|(name, (_, hash))| (name.clone(), hash.clone())).collect();
+            let known = before.collections.get(&collection.name).unwrap_or(&none);
+            let mut difference = known.difference(collection, &hashes);
+            if self.full {
+                difference.changed.append(&mut difference.unchanged);
+            }
+            all.push(Looked { collection, files, difference });
         }
+        Ok(all)
+    }
+
+    /// What of the index stays as it is.
+    fn kept(&self, before: &Manifest, looked: &[Looked<'_>]) -> Manifest {
+        let mut manifest = Manifest::default();
+        for Looked { collection, difference, .. } in looked {
+            let known = before.collections.get(&collection.name);
+            let kept =
+                difference.unchanged.iter().filter_map(|path| Some((path.clone(), known?.files.get(path)?.clone())));
+            let entry = CollectionEntry { collection: (*collection).clone(), files: kept.collect() };
+            manifest.collections.insert(collection.name.clone(), entry);
+        }
+        if self.only.is_some() {
+            for (name, entry) in &before.collections {
+                manifest.collections.entry(name.clone()).or_insert_with(|| entry.clone());
+            }
+        }
+        manifest
     }
 
     /// The generation that this run can build on: the live one, if it is whole and made by the same model.
     fn base(&self) -> Result<Option<Arc<Generation>>, IngestError> {
-        if self.full {
+        if self.full && self.only.is_none() {
             return Ok(None);
         }
         match self.store.open_current() {
@@ -174,107 +223,6 @@ impl IndexRun<'_> {
             }
         }
     }
-
-    /// Reads the files in `work` into the builder; returns how many passages were embedded.
-    fn read(
-        &self,
-        work: &[&String],
-        files: &BTreeMap<String, (&FoundFile, String)>,
-        builder: &mut Builder,
-        manifest: &mut Manifest,
-    ) -> Result<usize, IngestError> {
-        self.progress.start(work.len());
-        let extractor = Extractor::new(self.executable, ExtractLimits::default());
-        let mut pending: Vec<IndexedPassage> = Vec::new();
-        let mut embedded = 0;
-        for path in work {
-            if self.cancel.is_cancelled() {
-                return Err(IngestError::Cancelled);
-            }
-            let (file, hash) = &files[*path];
-            let (state, passages) = match extractor.extract(&file.path) {
-                Ok(document) => self.indexed(path, &document),
-                Err(e) => (FileState::Skipped { reason: e.to_string() }, Vec::new()),
-            };
-            self.progress.file(passages.len());
-            pending.extend(passages);
-            manifest.files.insert((*path).clone(), FileEntry { hash: hash.clone(), bytes: file.bytes, state });
-            while pending.len() >= BATCH {
-                let rest = pending.split_off(BATCH);
-                embedded += self.embed(&std::mem::replace(&mut pending, rest), builder)?;
-                if self.cancel.is_cancelled() {
-                    return Err(IngestError::Cancelled);
-                }
-            }
-        }
-        embedded += self.embed(&pending, builder)?;
-        self.progress.finish();
-        Ok(embedded)
-    }
-
-    fn embed(&self, batch: &[IndexedPassage], builder: &mut Builder) -> Result<usize, IngestError> {
-        let parts: Vec<Vec<String>> = batch.iter().map(IndexedPassage::parts).collect();
-        let wholes = batch.iter().map(IndexedPassage::text_to_embed);
-        let texts: Vec<String> = wholes.chain(parts.iter().flatten().cloned()).collect();
-        let mut vectors = self.embedder.passages(&texts)?;
-        let mut of_parts = vectors.split_off(batch.len()).into_iter();
-        for ((passage, parts), whole) in batch.iter().zip(&parts).zip(vectors) {
-            let parts = of_parts.by_ref().take(parts.len()).collect();
-            builder.add(passage, &PassageVectors { whole, parts })?;
-        }
-        tracing::debug!(passages = batch.len(), "embedded a batch");
-        Ok(batch.len())
-    }
-
-    fn indexed(&self, path: &str, document: &Document) -> (FileState, Vec<IndexedPassage>) {
-        let drafts = passages(document, &|text| self.embedder.count_tokens(text), &PassageSize::default());
-        if drafts.is_empty() {
-            return (FileState::Skipped { reason: "it holds no text".to_owned() }, Vec::new());
-        }
-        let language = language_of(document, &drafts);
-        let mut times_seen: HashMap<[u8; 32], u32> = HashMap::new();
-        let indexed: Vec<IndexedPassage> = drafts
-            .into_iter()
-            .enumerate()
-            .map(|(ordinal, draft)| {
-                let seen = times_seen.entry(*blake3::hash(draft.text.as_bytes()).as_bytes()).or_default();
-                *seen += 1;
-                let own = draft.text.chars().filter(|c| c.is_alphabetic()).count() >= OWN_LANGUAGE_LETTERS;
-                let passage = Passage {
-                    id: passage_id(path, &draft, *seen),
-                    path: path.to_owned(),
-                    title: document.title.clone(),
-                    language: own.then(|| LanguageDetector.detect(&draft.text)).flatten().unwrap_or(language),
-                    headings: draft.headings,
-                    anchor: draft.anchor,
-                    ordinal: ordinal as u32,
-                    text: draft.text,
-                };
-                IndexedPassage { passage, context: draft.context }
-            })
-            .collect();
-        let passages = indexed.iter().map(|indexed| indexed.passage.id).collect();
-        (FileState::Indexed { title: document.title.clone(), language, passages }, indexed)
-    }
-}
-
-/// What its text is written in, else what the document says of itself: templates often claim the wrong language.
-fn language_of(document: &Document, drafts: &[PassageDraft]) -> Language {
-    const LOOKED_AT: usize = 6;
-    let text: Vec<&str> = drafts.iter().take(LOOKED_AT).map(|draft| draft.text.as_str()).collect();
-    LanguageDetector.detect(&text.join("\n")).or(document.language_hint).unwrap_or(Language::English)
-}
-
-/// The same passage in the same document has the same identity in every run; equal ones are told apart by their order.
-fn passage_id(path: &str, draft: &PassageDraft, seen: u32) -> PassageId {
-    let mut hasher = blake3::Hasher::new();
-    for part in [path, &draft.headings.join("\u{1}"), &draft.text, draft.context.as_deref().unwrap_or_default()] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-    }
-    hasher.update(&seen.to_le_bytes());
-    let mut id = [0; 16];
-    id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    PassageId(id)
 }
 
 fn hash(path: &Path) -> std::io::Result<String> {

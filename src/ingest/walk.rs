@@ -1,24 +1,26 @@
-//! Folders to the list of files that can be read. Nothing is opened here.
+//! Collections to the list of files that can be read. Nothing is opened here.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::extract::Format;
+use super::patterns::Patterns;
+use crate::domain::Collection;
 
 /// A file that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
-    /// The knowledge folder, as it was given.
-    pub folder: PathBuf,
     /// Absolute.
     pub path: PathBuf,
-    /// Name of the document everywhere else: the path inside its folder, with `/`. If an earlier folder has a file of
-    /// that path too, the folder's own name (and a number, should that be taken as well) stands before it.
+    /// Path inside its folder, with `/`.
     pub relative: String,
+    /// Name of the document in its collection: `relative`. If an earlier folder of the collection has a file of that path
+    /// too, the folder's own name (and a number, should that be taken as well) stands before it.
+    pub name: String,
     pub bytes: u64,
     pub modified: SystemTime,
 }
@@ -31,10 +33,10 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What a walk over the folders found.
+/// What a walk over the folders of a collection found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walked {
-    /// Sorted by `relative`.
+    /// Sorted by `name`.
     pub files: Vec<FoundFile>,
     /// Sorted by path.
     pub skipped: Vec<Skipped>,
@@ -42,92 +44,128 @@ pub struct Walked {
     pub unsupported: usize,
 }
 
-/// Finds the files of all `folders`. Hidden files and folders are passed over; a link is followed to a file inside its
-/// folder only, so that walks end and nothing outside is read. A folder inside another one is walked once.
-pub fn walk(folders: &[PathBuf]) -> Walked {
+/// The folders of all collections, by their real paths: a file belongs to the innermost one that holds it, so that a
+/// folder with readers of its own inside an open one stays closed.
+pub struct Roots(Vec<PathBuf>);
+
+impl Roots {
+    pub fn of(collections: &[Collection]) -> Self {
+        let folders = collections.iter().flat_map(|collection| &collection.folders);
+        Roots(folders.filter_map(|folder| folder.canonicalize().ok()).collect())
+    }
+
+    fn is_one(&self, path: &Path) -> bool {
+        self.0.iter().any(|root| root == path)
+    }
+
+    /// Whether no other root lies between `root` and this path inside it.
+    fn owned_by(&self, root: &Path, path: &Path) -> bool {
+        path.starts_with(root)
+            && !self.0.iter().any(|other| other != root && other.starts_with(root) && path.starts_with(other))
+    }
+}
+
+/// Finds the files of a collection. Hidden files and folders are passed over; a link is followed to a file of the same
+/// folder only, so that walks end and nothing outside is read.
+pub fn walk(collection: &Collection, roots: &Roots) -> Walked {
     let mut walked = Walked::default();
+    let patterns = match Patterns::of(collection) {
+        Ok(patterns) => patterns,
+        Err(error) => {
+            collection.folders.iter().for_each(|folder| skip(&mut walked, folder, error.to_string()));
+            return walked;
+        }
+    };
+    let mut walk = Walk { roots, patterns, names: HashSet::new(), walked };
     let mut seen = HashSet::new();
-    let mut names = HashSet::new();
-    for folder in folders {
+    for folder in &collection.folders {
         match folder.canonicalize() {
-            Ok(root) if root.is_dir() => walk_folder(folder, &root, &mut seen, &mut names, &mut walked),
-            Ok(_) => skip(&mut walked, folder, "not a folder"),
-            Err(error) => skip(&mut walked, folder, describe(&error)),
+            Ok(root) if root.is_dir() => {
+                if seen.insert(root.clone()) {
+                    walk.folder(&root);
+                }
+            }
+            Ok(_) => skip(&mut walk.walked, folder, "not a folder"),
+            Err(error) => skip(&mut walk.walked, folder, describe(&error)),
         }
     }
-    walked.files.sort_by(|a, b| a.relative.cmp(&b.relative));
+    let mut walked = walk.walked;
+    walked.files.sort_by(|a, b| a.name.cmp(&b.name));
     walked.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     walked
 }
 
-fn walk_folder(
-    folder: &Path,
-    root: &Path,
-    seen: &mut HashSet<PathBuf>,
-    names: &mut HashSet<String>,
-    walked: &mut Walked,
-) {
-    let entries = WalkDir::new(root)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name().as_encoded_bytes()));
-    for entry in entries {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                let reason = error.io_error().map_or_else(|| "cannot be walked".to_owned(), describe);
-                skip(walked, error.path().unwrap_or(root), reason);
-                continue;
-            }
-        };
-        let path = entry.path();
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            continue;
-        }
-        if Format::of(path).is_none() {
-            walked.unsupported += usize::from(!kind.is_symlink() || path.is_file());
-            continue;
-        }
-        if kind.is_symlink() {
-            match path.canonicalize() {
-                Ok(target) if !target.starts_with(root) => {
-                    skip(walked, path, "a link that leads out of the folder");
-                    continue;
+struct Walk<'a> {
+    roots: &'a Roots,
+    patterns: Patterns,
+    names: HashSet<String>,
+    walked: Walked,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, root: &Path) {
+        let mut entries = WalkDir::new(root).sort_by_file_name().into_iter();
+        while let Some(entry) = entries.next() {
+            match entry {
+                Ok(entry) if entry.depth() == 0 => {}
+                Ok(entry) if entry.file_type().is_dir() => {
+                    let hidden = is_hidden(entry.file_name().as_encoded_bytes());
+                    let left_out = || relative(entry.path(), root).is_some_and(|path| self.patterns.leave_out(&path));
+                    if hidden || self.roots.is_one(entry.path()) || left_out() {
+                        entries.skip_current_dir();
+                    }
                 }
-                // What a linked folder holds is found at its own place.
-                Ok(target) if target.is_dir() => continue,
-                Ok(_) => {}
+                Ok(entry) => {
+                    if let Err(reason) = self.file(&entry, root) {
+                        skip(&mut self.walked, entry.path(), reason);
+                    }
+                }
                 Err(error) => {
-                    skip(walked, path, describe(&error));
-                    continue;
+                    let reason = error.io_error().map_or_else(|| "cannot be walked".to_owned(), describe);
+                    skip(&mut self.walked, error.path().unwrap_or(root), reason);
                 }
             }
         }
-        let meta = match path.metadata() {
-            Ok(meta) if meta.is_file() => meta,
-            Ok(_) => {
-                skip(walked, path, "not a regular file");
-                continue;
-            }
-            Err(error) => {
-                skip(walked, path, describe(&error));
-                continue;
-            }
-        };
-        let Some(relative) = relative(path, root) else {
-            skip(walked, path, "its name is not Unicode");
-            continue;
-        };
-        if seen.insert(path.to_owned()) {
-            walked.files.push(FoundFile {
-                folder: folder.to_owned(),
-                path: path.to_owned(),
-                relative: free_name(&relative, root, names),
-                bytes: meta.len(),
-                modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            });
+    }
+
+    /// Takes a file, or passes it over; the error is the reason why it should have been read and is not.
+    fn file(&mut self, entry: &DirEntry, root: &Path) -> Result<(), String> {
+        let path = entry.path();
+        if is_hidden(entry.file_name().as_encoded_bytes()) {
+            return Ok(());
         }
+        let relative = relative(path, root);
+        if relative.as_ref().is_some_and(|relative| !self.patterns.take(relative)) {
+            return Ok(());
+        }
+        let is_link = entry.path_is_symlink();
+        if Format::of(path).is_none() {
+            self.walked.unsupported += usize::from(!is_link || path.is_file());
+            return Ok(());
+        }
+        if is_link {
+            let target = path.canonicalize().map_err(|error| describe(&error))?;
+            if !self.roots.owned_by(root, &target) {
+                return Err("a link that leads out of the folder".to_owned());
+            }
+            // What a linked folder holds is found at its own place.
+            if target.is_dir() {
+                return Ok(());
+            }
+        }
+        let meta = path.metadata().map_err(|error| describe(&error))?;
+        if !meta.is_file() {
+            return Err("not a regular file".to_owned());
+        }
+        let relative = relative.ok_or("its name is not Unicode")?;
+        self.walked.files.push(FoundFile {
+            path: path.to_owned(),
+            name: free_name(&relative, root, &mut self.names),
+            relative,
+            bytes: meta.len(),
+            modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        });
+        Ok(())
     }
 }
 
@@ -189,7 +227,16 @@ mod tests {
     }
 
     fn names(walked: &Walked) -> Vec<&str> {
-        walked.files.iter().map(|file| file.relative.as_str()).collect()
+        walked.files.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    fn collection(folders: &[PathBuf]) -> Collection {
+        Collection { folders: folders.to_vec(), ..Collection::default() }
+    }
+
+    fn walk(folders: &[PathBuf]) -> Walked {
+        let collection = collection(folders);
+        super::walk(&collection, &Roots::of(std::slice::from_ref(&collection)))
     }
 
     #[test]
@@ -237,9 +284,36 @@ mod tests {
 
     #[test]
     fn a_folder_inside_another_is_walked_once() {
-        let folder = folder(&["a/uno.md"]);
-        let walked = walk(&[folder.path().to_owned(), folder.path().join("a")]);
-        assert_eq!(names(&walked), ["a/uno.md"]);
+        let folder = folder(&["a/uno.md", "due.md"]);
+        let twice = folder.path().join("a/../a");
+        let walked = walk(&[folder.path().to_owned(), folder.path().join("a"), twice]);
+        assert_eq!(names(&walked), ["due.md", "uno.md"]);
+    }
+
+    #[test]
+    fn a_collection_inside_another_keeps_its_files_to_itself() {
+        let folder = folder(&["due.md", "hr/uno.md"]);
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("hr/uno.md"), at("tre.md")).unwrap();
+        symlink(at("due.md"), at("hr/quattro.md")).unwrap();
+        let (open, closed) = (collection(&[folder.path().to_owned()]), collection(&[at("hr")]));
+        let roots = Roots::of(&[open.clone(), closed.clone()]);
+        let (open, closed) = (super::walk(&open, &roots), super::walk(&closed, &roots));
+        assert_eq!((names(&open), names(&closed)), (vec!["due.md"], vec!["uno.md"]));
+        assert_eq!((open.skipped.len(), closed.skipped.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_a_collection_leaves_out_is_not_walked() {
+        let folder = folder(&["a/uno.md", "a/old/due.md", "b.txt", "c.md"]);
+        let collection = Collection {
+            include: vec!["*.md".to_owned()],
+            exclude: vec!["old".to_owned()],
+            ..collection(&[folder.path().to_owned()])
+        };
+        let walked = super::walk(&collection, &Roots::of(std::slice::from_ref(&collection)));
+        assert_eq!(names(&walked), ["a/uno.md", "c.md"]);
+        assert_eq!((walked.unsupported, walked.skipped.len()), (0, 0));
     }
 
     #[test]

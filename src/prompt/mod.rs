@@ -191,6 +191,8 @@ mod tests {
 
     fn passage(text: &str) -> Passage {
         Passage {
+            collection: "knowledge".into(),
+            link: None,
             id: PassageId([0; 16]),
             path: "it/ferie.md".into(),
             title: "Ferie e \"permessi\"".into(),

@@ -2,8 +2,9 @@
 //! for each passage, and one row for each of its parts, which are looked at for candidates only.
 //!
 //! Layout, little endian: a header of 64 bytes (magic, version, dims, count, CRC-32 of what follows the rows), `count`
-//! rows of `dims` f32 (unit length), `count` passage ids of 16 bytes, `count` language bytes. Exact search is right up
-//! to a few hundred thousand passages: it can be filtered, is never out of date, and cannot be half written.
+//! rows of `dims` f32 (unit length), `count` passage ids of 16 bytes, `count` tags of 4 bytes (language, an unused byte,
+//! number of the collection). Exact search is right up to a few hundred thousand passages: it can be filtered, is never
+//! out of date, and cannot be half written.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::fs::File;
@@ -15,11 +16,40 @@ use memmap2::Mmap;
 
 use super::RetrievalError;
 use super::centring::{LanguageMeans, inverse_length, offset};
+use super::filter::Filter;
 use crate::domain::{Language, PassageId};
 
-const MAGIC: &[u8; 8] = b"CERVVEC1";
+const MAGIC: &[u8; 8] = b"CERVVEC2";
 const HEADER_BYTES: usize = 64;
 const ID_BYTES: usize = 16;
+const TAG_BYTES: usize = 4;
+
+/// What a row can be filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag {
+    pub language: Language,
+    /// Number of its collection in the generation.
+    pub collection: u16,
+}
+
+impl Tag {
+    fn to_bytes(self) -> [u8; TAG_BYTES] {
+        let language = match self.language {
+            Language::Italian => 0,
+            Language::English => 1,
+        };
+        let [low, high] = self.collection.to_le_bytes();
+        [language, 0, low, high]
+    }
+
+    fn from_bytes([language, _, low, high]: [u8; TAG_BYTES]) -> Self {
+        let language = match language {
+            0 => Language::Italian,
+            _ => Language::English,
+        };
+        Tag { language, collection: u16::from_le_bytes([low, high]) }
+    }
+}
 
 /// An open vector file; the rows of a passage stand one after the other.
 pub(super) struct Vectors {
@@ -52,7 +82,7 @@ impl Vectors {
         let number = |at: usize| u32::from_le_bytes(map[at..at + 4].try_into().expect("four bytes"));
         let (dims, count, crc) = (number(8) as usize, number(12) as usize, number(16));
         let tables = HEADER_BYTES.saturating_add(dims.saturating_mul(4).saturating_mul(count));
-        if dims == 0 || map.len() != tables.saturating_add(count.saturating_mul(ID_BYTES + 1)) {
+        if dims == 0 || map.len() != tables.saturating_add(count.saturating_mul(ID_BYTES + TAG_BYTES)) {
             return Err(RetrievalError::damaged(path, "the vector file is cut short"));
         }
         if crc32(&map[tables..]) != crc {
@@ -73,7 +103,7 @@ impl Vectors {
             means: LanguageMeans::of(dims, std::iter::empty()),
             inverse_lengths: Vec::new(),
         };
-        let rows = || (0..count).map(|row| (vectors.language_of_row(row), vectors.row(row)));
+        let rows = || (0..count).map(|row| (vectors.tag_of_row(row).language, vectors.row(row)));
         let means = LanguageMeans::of(dims, rows());
         let inverse_lengths = rows().map(|(language, row)| inverse_length(row, means.of_language(language))).collect();
         vectors.means = means;
@@ -103,7 +133,7 @@ impl Vectors {
     }
 
     fn cosine_of_row(&self, query: &DenseQuery, row: usize) -> f32 {
-        let offset = match self.language_of_row(row) {
+        let offset = match self.tag_of_row(row).language {
             Language::Italian => query.italian_offset,
             Language::English => query.english_offset,
         };
@@ -115,15 +145,15 @@ impl Vectors {
         self.rows_of.get(&id).cloned().unwrap_or_default().map(|row| self.row(row))
     }
 
-    pub(super) fn language(&self, id: PassageId) -> Option<Language> {
-        self.rows_of.get(&id).map(|rows| self.language_of_row(rows.start))
+    pub(super) fn tag(&self, id: PassageId) -> Option<Tag> {
+        self.rows_of.get(&id).map(|rows| self.tag_of_row(rows.start))
     }
 
     /// The `limit` rows with the highest cosine to `query`, best first.
-    pub(super) fn search(&self, query: &DenseQuery, limit: usize, only: Option<Language>) -> Vec<PassageId> {
+    pub(super) fn search(&self, query: &DenseQuery, limit: usize, filter: &Filter<'_>) -> Vec<PassageId> {
         let mut best = BinaryHeap::with_capacity(limit + 1);
         for row in 0..self.count {
-            if only.is_some_and(|language| language != self.language_of_row(row)) {
+            if !filter.admits(self.tag_of_row(row)) {
                 continue;
             }
             best.push(Candidate { cosine: self.cosine_of_row(query, row), row });
@@ -152,11 +182,9 @@ impl Vectors {
         PassageId(self.tables()[row * ID_BYTES..(row + 1) * ID_BYTES].try_into().expect("sixteen bytes"))
     }
 
-    fn language_of_row(&self, row: usize) -> Language {
-        match self.tables()[self.count * ID_BYTES + row] {
-            0 => Language::Italian,
-            _ => Language::English,
-        }
+    fn tag_of_row(&self, row: usize) -> Tag {
+        let start = self.count * ID_BYTES + row * TAG_BYTES;
+        Tag::from_bytes(self.tables()[start..start + TAG_BYTES].try_into().expect("four bytes"))
     }
 }
 
@@ -205,7 +233,7 @@ pub(super) struct VectorsWriter {
     file: BufWriter<File>,
     dims: usize,
     ids: Vec<u8>,
-    languages: Vec<u8>,
+    tags: Vec<u8>,
 }
 
 impl VectorsWriter {
@@ -213,11 +241,11 @@ impl VectorsWriter {
         let file = File::create(path).map_err(RetrievalError::file("create", path))?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
         file.write_all(&[0; HEADER_BYTES]).map_err(RetrievalError::file("write", path))?;
-        Ok(VectorsWriter { path: path.to_owned(), file, dims, ids: Vec::new(), languages: Vec::new() })
+        Ok(VectorsWriter { path: path.to_owned(), file, dims, ids: Vec::new(), tags: Vec::new() })
     }
 
     /// `vector`: `dims` values, unit length. The vectors of a passage are pushed one after the other.
-    pub(super) fn push(&mut self, id: PassageId, language: Language, vector: &[f32]) -> Result<(), RetrievalError> {
+    pub(super) fn push(&mut self, id: PassageId, tag: Tag, vector: &[f32]) -> Result<(), RetrievalError> {
         if vector.len() != self.dims {
             return Err(RetrievalError::Embedding(format!(
                 "the model gave a vector of {} values where {} were expected",
@@ -229,17 +257,14 @@ impl VectorsWriter {
             self.file.write_all(&value.to_le_bytes()).map_err(RetrievalError::file("write", &self.path))?;
         }
         self.ids.extend_from_slice(&id.0);
-        self.languages.push(match language {
-            Language::Italian => 0,
-            Language::English => 1,
-        });
+        self.tags.extend_from_slice(&tag.to_bytes());
         Ok(())
     }
 
     /// Writes the tables and the header and brings everything to disk.
     pub(super) fn finish(mut self) -> Result<(), RetrievalError> {
-        let count = self.languages.len();
-        self.ids.extend_from_slice(&self.languages);
+        let count = self.tags.len() / TAG_BYTES;
+        self.ids.extend_from_slice(&self.tags);
         let mut header = [0u8; HEADER_BYTES];
         header[..8].copy_from_slice(MAGIC);
         header[8..12].copy_from_slice(&(self.dims as u32).to_le_bytes());
@@ -263,6 +288,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Scope;
 
     fn id(n: u8) -> PassageId {
         PassageId([n; 16])
@@ -273,14 +299,15 @@ mod tests {
         let path = folder.path().join("vectors.bin");
         let mut writer = VectorsWriter::create(&path, 3).unwrap();
         for (id, language, vector) in rows {
-            writer.push(*id, *language, vector).unwrap();
+            let collection = u16::from(id.0[0]);
+            writer.push(*id, Tag { language: *language, collection }, vector).unwrap();
         }
         writer.finish().unwrap();
         (folder, path)
     }
 
     #[test]
-    fn the_nearest_come_first_and_the_language_filter_holds() {
+    fn the_nearest_come_first_and_the_filter_holds() {
         let (_folder, path) = file_of(&[
             (id(1), Language::Italian, [1.0, 0.0, 0.0]),
             (id(2), Language::English, [0.0, 1.0, 0.0]),
@@ -288,11 +315,19 @@ mod tests {
             (id(4), Language::Italian, [0.0, 0.0, 1.0]),
         ]);
         let vectors = Vectors::open(&path).unwrap();
-        let found = |limit, only| -> Vec<_> { vectors.search(&vectors.query(vec![0.8, 0.6, 0.0]), limit, only) };
-        assert_eq!(found(2, None), [id(3), id(1)]);
-        assert_eq!(found(9, Some(Language::English)), [id(3), id(2)]);
+        let collections = ["zero", "one", "two", "three", "four"].map(str::to_owned);
+        let found = |limit, language, scope: &Scope| -> Vec<_> {
+            let filter = Filter::of(language, scope, &collections).unwrap();
+            vectors.search(&vectors.query(vec![0.8, 0.6, 0.0]), limit, &filter)
+        };
+        assert_eq!(found(2, None, &Scope::Everything), [id(3), id(1)]);
+        assert_eq!(found(9, Some(Language::English), &Scope::Everything), [id(3), id(2)]);
+        let some = Scope::Collections(["one", "two", "gone"].map(str::to_owned).into());
+        assert_eq!(found(1, None, &some), [id(1)]);
+        assert_eq!(found(9, Some(Language::English), &some), [id(2)]);
+        assert!(Filter::of(None, &Scope::Collections(["gone".to_owned()].into()), &collections).is_none());
         assert_eq!(vectors.vectors_of(id(2)).collect::<Vec<_>>(), [[0.0, 1.0, 0.0]]);
-        assert_eq!(vectors.language(id(1)), Some(Language::Italian));
+        assert_eq!(vectors.tag(id(1)), Some(Tag { language: Language::Italian, collection: 1 }));
         assert_eq!(vectors.vectors_of(id(9)).count(), 0);
     }
 
@@ -330,6 +365,6 @@ mod tests {
     fn a_vector_of_another_length_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = VectorsWriter::create(&folder.path().join("vectors.bin"), 3).unwrap();
-        assert!(writer.push(id(1), Language::Italian, &[1.0]).is_err());
+        assert!(writer.push(id(1), Tag { language: Language::Italian, collection: 0 }, &[1.0]).is_err());
     }
 }

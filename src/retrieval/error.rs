@@ -24,6 +24,8 @@ pub enum RetrievalError {
     Model { path: PathBuf, reason: String },
     #[error("embedding failed: {0}")]
     Embedding(String),
+    #[error("the index knows more than 65,536 collections: run `cervella index --full`")]
+    TooManyCollections,
     #[error("the embedding thread has stopped")]
     Stopped,
     #[error("too many embedding requests are waiting; try again in a moment")]

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::RetrievalError;
-use super::dense::{Vectors, VectorsWriter};
+use super::dense::{Tag, Vectors, VectorsWriter};
 use super::embed::EmbeddingModel;
 use super::lexical::{Lexical, LexicalWriter};
 use crate::domain::{Passage, PassageId};
 
 /// Layout and analysis version of a generation; another one is rebuilt from the folders.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const CURRENT: &str = "CURRENT";
 const LOCK: &str = "LOCK";
@@ -73,6 +73,8 @@ pub struct GenerationSummary {
     pub model: EmbeddingModel,
     pub passages: usize,
     pub documents: usize,
+    /// Names of the collections, by the number that passages are tagged with.
+    pub collections: Vec<String>,
     /// Seconds since 1970-01-01 UTC.
     pub built_at: u64,
 }
@@ -147,6 +149,7 @@ impl IndexStore {
             vectors: VectorsWriter::create(&partial.join(VECTORS), model.dims)?,
             part_vectors: VectorsWriter::create(&partial.join(PART_VECTORS), model.dims)?,
             partial,
+            collections: base.as_ref().map_or_else(Vec::new, |base| base.summary.collections.clone()),
             base,
             model: model.clone(),
             removed: HashSet::new(),
@@ -236,9 +239,15 @@ impl Generation {
     /// All passages of the document that holds this passage, in their order; empty when it is not in this generation.
     pub fn document_of(&self, id: PassageId) -> Result<Vec<Passage>, RetrievalError> {
         match self.lexical.passage(id)? {
-            Some(indexed) => self.lexical.document(&indexed.passage.path),
+            Some(indexed) => self.lexical.document(&indexed.passage),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// `None`: the passage is not in this generation.
+    pub fn vectors_of(&self, id: PassageId) -> Option<PassageVectors> {
+        let whole = self.vectors.vectors_of(id).next()?.to_vec();
+        Some(PassageVectors { whole, parts: self.part_vectors.vectors_of(id).map(<[f32]>::to_vec).collect() })
     }
 }
 
@@ -250,6 +259,8 @@ pub struct Builder {
     vectors: VectorsWriter,
     part_vectors: VectorsWriter,
     base: Option<Arc<Generation>>,
+    /// See [`GenerationSummary::collections`]; those of the base keep their numbers.
+    collections: Vec<String>,
     model: EmbeddingModel,
     removed: HashSet<PassageId>,
     _lock: File,
@@ -259,9 +270,19 @@ impl Builder {
     /// `vectors`: as many values each as the model has dimensions.
     pub fn add(&mut self, passage: &IndexedPassage, vectors: &PassageVectors) -> Result<(), RetrievalError> {
         self.lexical.add(passage)?;
-        let Passage { id, language, .. } = passage.passage;
-        self.vectors.push(id, language, &vectors.whole)?;
-        vectors.parts.iter().try_for_each(|vector| self.part_vectors.push(id, language, vector))
+        let Passage { id, language, ref collection, .. } = passage.passage;
+        let tag = Tag { language, collection: self.number_of(collection)? };
+        self.vectors.push(id, tag, &vectors.whole)?;
+        vectors.parts.iter().try_for_each(|vector| self.part_vectors.push(id, tag, vector))
+    }
+
+    fn number_of(&mut self, collection: &str) -> Result<u16, RetrievalError> {
+        let known = self.collections.iter().position(|name| name == collection);
+        let number = known.unwrap_or_else(|| {
+            self.collections.push(collection.to_owned());
+            self.collections.len() - 1
+        });
+        u16::try_from(number).map_err(|_| RetrievalError::TooManyCollections)
     }
 
     /// Leaves a passage of the base out of the new generation. To be called before any passage is added.
@@ -285,10 +306,10 @@ impl Builder {
                 if self.removed.contains(&id) {
                     continue;
                 }
-                if let Some(language) = base.vectors.language(id) {
-                    base.vectors.vectors_of(id).try_for_each(|vector| self.vectors.push(id, language, vector))?;
+                if let Some(tag) = base.vectors.tag(id) {
+                    base.vectors.vectors_of(id).try_for_each(|vector| self.vectors.push(id, tag, vector))?;
                     let mut parts = base.part_vectors.vectors_of(id);
-                    parts.try_for_each(|vector| self.part_vectors.push(id, language, vector))?;
+                    parts.try_for_each(|vector| self.part_vectors.push(id, tag, vector))?;
                 }
             }
         }
@@ -297,7 +318,14 @@ impl Builder {
         self.part_vectors.finish()?;
         let passages = Vectors::open(&self.partial.join(VECTORS))?.passages();
         let built_at = std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs());
-        let summary = GenerationSummary { format: FORMAT, model: self.model, passages, documents, built_at };
+        let summary = GenerationSummary {
+            format: FORMAT,
+            model: self.model,
+            passages,
+            documents,
+            collections: self.collections,
+            built_at,
+        };
         let json = serde_json::to_vec_pretty(&summary).map_err(|e| RetrievalError::damaged(&self.partial, e))?;
         write_synced(&self.partial.join(MANIFEST), manifest)?;
         write_synced(&self.partial.join(SUMMARY), &json)?;

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery};
+use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery};
 use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
+use super::filter::Filter;
 use super::generation::IndexedPassage;
 use super::{RetrievalError, analysis};
 use crate::domain::{Language, Passage, PassageId};
@@ -43,6 +44,7 @@ struct Fields {
     id: Field,
     path: Field,
     language: Field,
+    collection: Field,
     /// The passage itself as JSON, stored and not indexed.
     passage: Field,
     codes: Field,
@@ -59,6 +61,7 @@ fn schema() -> (Schema, Fields) {
     let id = builder.add_text_field("id", STRING | STORED);
     let path = builder.add_text_field("path", STRING);
     let language = builder.add_text_field("language", STRING);
+    let collection = builder.add_text_field("collection", STRING);
     let passage = builder.add_text_field("passage", STORED);
     let codes = builder.add_text_field("codes", text("codes"));
     let prose = Language::ALL.map(|language| LanguageFields {
@@ -67,7 +70,7 @@ fn schema() -> (Schema, Fields) {
         heading: builder.add_text_field(&format!("heading_{language}"), text(language.code())),
         body: builder.add_text_field(&format!("body_{language}"), text(language.code())),
     });
-    (builder.build(), Fields { id, path, language, passage, codes, prose })
+    (builder.build(), Fields { id, path, language, collection, passage, codes, prose })
 }
 
 fn register_analyzers(index: &Index) {
@@ -105,22 +108,15 @@ impl Lexical {
         &self,
         text: &str,
         limit: usize,
-        only: Option<Language>,
+        filter: &Filter<'_>,
         language_of: impl Fn(PassageId) -> Option<Language>,
     ) -> Result<Vec<LexicalHit>, RetrievalError> {
-        let mut clauses = self.clauses(text, only);
-        if clauses.is_empty() {
+        let scoring = self.clauses(text, filter.language);
+        if scoring.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(language) = only {
-            let filter =
-                TermQuery::new(Term::from_field_text(self.fields.language, language.code()), IndexRecordOption::Basic);
-            let any = BooleanQuery::new(clauses);
-            clauses = vec![
-                (Occur::Must, Box::new(ConstScoreQuery::new(Box::new(filter), 0.0)) as Box<dyn Query>),
-                (Occur::Must, Box::new(any)),
-            ];
-        }
+        let mut clauses = self.conditions(filter);
+        clauses.push((Occur::Must, Box::new(BooleanQuery::new(scoring))));
         let best = [self.best_score(text, Language::Italian)?, self.best_score(text, Language::English)?];
         let searcher = self.reader.searcher();
         let top = searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(limit).order_by_score())?;
@@ -133,6 +129,18 @@ impl Lexical {
                 Ok(LexicalHit { id, score, share: (score / best).min(1.0) })
             })
             .collect()
+    }
+
+    /// What passages must be, at no score.
+    fn conditions(&self, filter: &Filter<'_>) -> Vec<(Occur, Box<dyn Query>)> {
+        let one_of = |field: Field, values: &[&str]| -> (Occur, Box<dyn Query>) {
+            let terms = values.iter().map(|value| Term::from_field_text(field, value));
+            let condition = TermSetQuery::new(terms.collect::<Vec<_>>());
+            (Occur::Must, Box::new(ConstScoreQuery::new(Box::new(condition), 0.0)))
+        };
+        let language = filter.language.map(|language| one_of(self.fields.language, &[language.code()]));
+        let collections = filter.collections.as_ref().map(|allowed| one_of(self.fields.collection, &allowed.names));
+        language.into_iter().chain(collections).collect()
     }
 
     /// What a passage of this language scores when every term of the text stands often in its body.
@@ -174,11 +182,12 @@ impl Lexical {
         Ok(self.stored(term, 1)?.pop())
     }
 
-    /// All passages of a document in their order.
-    pub(super) fn document(&self, path: &str) -> Result<Vec<Passage>, RetrievalError> {
-        let term = Term::from_field_text(self.fields.path, path);
+    /// All passages of the document of one of them, in their order.
+    pub(super) fn document(&self, one: &Passage) -> Result<Vec<Passage>, RetrievalError> {
+        let term = Term::from_field_text(self.fields.path, &one.path);
         let limit = self.count().max(1);
-        let mut passages: Vec<Passage> = self.stored(term, limit)?.into_iter().map(|stored| stored.passage).collect();
+        let stored = self.stored(term, limit)?.into_iter().map(|stored| stored.passage);
+        let mut passages: Vec<Passage> = stored.filter(|passage| passage.is_of_document_of(one)).collect();
         passages.sort_by_key(|passage| passage.ordinal);
         Ok(passages)
     }
@@ -229,6 +238,7 @@ impl LexicalWriter {
         document.add_text(self.fields.id, passage.id.to_string());
         document.add_text(self.fields.path, &passage.path);
         document.add_text(self.fields.language, passage.language.code());
+        document.add_text(self.fields.collection, &passage.collection);
         let json = serde_json::to_string(indexed).map_err(|e| RetrievalError::damaged("a passage", e))?;
         document.add_text(self.fields.passage, json);
         document.add_text(self.fields.codes, &passage.text);

@@ -6,6 +6,7 @@ mod centring;
 mod dense;
 mod embed;
 mod error;
+mod filter;
 mod fusion;
 mod generation;
 mod lexical;

@@ -93,6 +93,8 @@ mod tests {
     #[track_caller]
     fn check(text: &str, context: Option<&str>, expect: &[&str]) {
         let passage = Passage {
+            collection: "knowledge".into(),
+            link: None,
             id: PassageId([0; 16]),
             path: "en/leave.md".into(),
             title: "Leave".into(),

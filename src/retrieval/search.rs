@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::filter::Filter;
 use super::fusion::{self, Fused};
 use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, terms};
-use crate::domain::{Language, Passage, PassageId};
+use crate::domain::{Language, Passage, PassageId, Scope};
 
 /// Candidates taken from each side.
 const CANDIDATES: usize = 100;
@@ -15,6 +16,7 @@ const CANDIDATES: usize = 100;
 const LOOK_AHEAD: usize = 4;
 /// Share of common terms from which on two passages in one language say the same.
 const DUPLICATE_OVERLAP: f32 = 0.9;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
     pub text: String,
@@ -22,6 +24,8 @@ pub struct SearchQuery {
     pub top: usize,
     /// Only documents in this language.
     pub document_language: Option<Language>,
+    /// Only documents of these collections.
+    pub scope: Scope,
     /// How many passages of one document stand among the hits before the other documents had their turn.
     pub per_document: usize,
 }
@@ -95,14 +99,17 @@ impl Searcher {
         let start = Instant::now();
         let generation = self.generation();
         let mut timings = SearchTimings::default();
+        let Some(filter) = Filter::of(query.document_language, &query.scope, &generation.summary().collections) else {
+            return Ok(Hits::default());
+        };
         let (lexical, dense) = std::thread::scope(|scope| {
             let lexical = scope.spawn(|| {
                 let start = Instant::now();
-                let language_of = |id| generation.vectors.language(id);
-                let hits = generation.lexical.search(&query.text, CANDIDATES, query.document_language, language_of);
+                let language_of = |id| generation.vectors.tag(id).map(|tag| tag.language);
+                let hits = generation.lexical.search(&query.text, CANDIDATES, &filter, language_of);
                 (hits, milliseconds(start))
             });
-            let dense = self.dense(&generation, query, &mut timings);
+            let dense = self.dense(&generation, &query.text, &filter, &mut timings);
             (lexical.join(), dense)
         });
         let (vector, dense) = dense?;
@@ -127,15 +134,16 @@ impl Searcher {
     fn dense(
         &self,
         generation: &Generation,
-        query: &SearchQuery,
+        text: &str,
+        filter: &Filter<'_>,
         timings: &mut SearchTimings,
     ) -> Result<(Vec<f32>, Vec<PassageId>), RetrievalError> {
         let start = Instant::now();
-        let vector = self.embedder.centred_query(&query.text)?;
+        let vector = self.embedder.centred_query(text)?;
         timings.embed = milliseconds(start);
         let start = Instant::now();
         let dense_query = generation.vectors.query(vector.clone());
-        let hits = generation.vectors.search(&dense_query, CANDIDATES, query.document_language);
+        let hits = generation.vectors.search(&dense_query, CANDIDATES, filter);
         timings.dense = milliseconds(start);
         Ok((vector, hits))
     }
@@ -184,7 +192,7 @@ fn spread(hits: Vec<Hit>, query: &SearchQuery) -> Vec<Hit> {
     let mut first: Vec<Hit> = Vec::with_capacity(query.top);
     let mut later = Vec::new();
     for hit in hits {
-        let of_document = first.iter().filter(|other| other.passage.path == hit.passage.path).count();
+        let of_document = first.iter().filter(|other| other.passage.is_of_document_of(&hit.passage)).count();
         let list = if of_document < query.per_document { &mut first } else { &mut later };
         list.push(hit);
     }

@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use thiserror::Error;
 
-use super::Settings;
+use super::{CollectionSettings, Settings};
 
 const PREFIX: &str = "CERVELLA";
 const SEPARATOR: &str = "__";
 /// Settings that are lists, separated by commas in the environment.
 const LISTS: &[&str] = &["knowledge.folders", "chat.admins", "chat.members", "chat.mentions_only"];
+/// Likewise, of each collection.
+const LISTS_OF_COLLECTIONS: &[&str] = &["folders", "include", "exclude", "readers"];
+const COLLECTIONS: &str = "knowledge.collections";
+/// Stands for the name of any collection in the list of keys.
+const ANY: &str = "NAME";
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +48,17 @@ fn hint(nearest: &Option<String>) -> String {
 /// # Errors
 /// A file that cannot be read or is not TOML, an unknown key, a value of the wrong type or outside of its limits.
 pub fn load(overrides: &Overrides) -> Result<Settings, SettingsError> {
-    load_from(overrides, environment())
+    let variables =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    load_from(overrides, environment(variables.collect()))
 }
 
-fn environment() -> Environment {
+fn environment(variables: Map<String, String>) -> Environment {
+    let collections = format!("{PREFIX}{SEPARATOR}{}{SEPARATOR}", COLLECTIONS.replace('.', SEPARATOR)).to_lowercase();
+    let names: BTreeSet<String> = variables
+        .keys()
+        .filter_map(|key| Some(key.to_lowercase().strip_prefix(&collections)?.split_once(SEPARATOR)?.0.to_owned()))
+        .collect();
     let mut environment = Environment::with_prefix(PREFIX)
         .prefix_separator(SEPARATOR)
         .separator(SEPARATOR)
@@ -55,7 +67,12 @@ fn environment() -> Environment {
     for key in LISTS {
         environment = environment.with_list_parse_key(key);
     }
-    environment
+    for name in names {
+        for key in LISTS_OF_COLLECTIONS {
+            environment = environment.with_list_parse_key(&format!("{COLLECTIONS}.{name}.{key}"));
+        }
+    }
+    environment.source(Some(variables))
 }
 
 fn load_from(overrides: &Overrides, environment: Environment) -> Result<Settings, SettingsError> {
@@ -84,7 +101,7 @@ fn load_from(overrides: &Overrides, environment: Environment) -> Result<Settings
         settings.resolve_against(path.parent().unwrap_or(Path::new("")));
     }
     match settings.nonsense() {
-        Some((key, reason)) => Err(SettingsError::Value { origin, key: key.to_owned(), reason }),
+        Some((key, reason)) => Err(SettingsError::Value { origin, key, reason }),
         None => Ok(settings),
     }
 }
@@ -97,14 +114,18 @@ impl Settings {
                 *path = base.join(&*path);
             }
         };
-        self.knowledge.folders.iter_mut().for_each(resolve);
+        self.knowledge.folders_mut().for_each(resolve);
     }
 }
 
 /// Every key of the settings, such as `web.listen`, and every section.
 fn known_keys() -> BTreeSet<String> {
     let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
-    let mut keys = BTreeSet::new();
+    let mut keys = BTreeSet::from([format!("{COLLECTIONS}.{ANY}")]);
+    let collection = serde_json::to_value(CollectionSettings::default()).unwrap_or_default();
+    for key in collection.as_object().into_iter().flatten().map(|(key, _)| key) {
+        keys.insert(format!("{COLLECTIONS}.{ANY}.{key}"));
+    }
     for (section, values) in defaults.as_object().into_iter().flatten() {
         keys.insert(section.clone());
         for key in values.as_object().into_iter().flatten().map(|(key, _)| key) {
@@ -120,12 +141,21 @@ fn refuse_unknown(values: &Map<String, Value>, origin: &str, known: &BTreeSet<St
         flatten(key, value, &mut keys);
     }
     keys.sort();
-    match keys.into_iter().find(|key| !known.contains(key)) {
+    match keys.into_iter().find(|key| !known.contains(key) && !known.contains(&of_any_collection(key))) {
         None => Ok(()),
         Some(key) => {
             let nearest = nearest(&key, known);
             Err(SettingsError::Unknown { origin: origin.to_owned(), key, nearest })
         }
+    }
+}
+
+/// `knowledge.collections.hr.link` is the key `link` of any collection.
+fn of_any_collection(key: &str) -> String {
+    match key.strip_prefix(COLLECTIONS).and_then(|rest| rest.strip_prefix('.')).map(|rest| rest.split_once('.')) {
+        None => key.to_owned(),
+        Some(None) => format!("{COLLECTIONS}.{ANY}"),
+        Some(Some((_name, key))) => format!("{COLLECTIONS}.{ANY}.{key}"),
     }
 }
 
@@ -138,21 +168,18 @@ fn flatten(key: &str, value: &Value, keys: &mut Vec<String>) {
     }
 }
 
-/// The known key that shares its last part, or most letters, with a mistyped one.
+/// The known key that shares its last part, or most letters, with a mistyped one; those of its section first.
 fn nearest(key: &str, known: &BTreeSet<String>) -> Option<String> {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let closeness = |candidate: &str| {
-        let (a, b) = (last(key), last(candidate));
-        let common = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
-        if a == b { usize::MAX } else { common }
-    };
-    known
-        .iter()
-        .filter(|candidate| candidate.contains('.'))
-        .map(|candidate| (closeness(candidate), candidate))
-        .max_by_key(|(closeness, _)| *closeness)
-        .filter(|(closeness, _)| *closeness >= 3)
-        .map(|(_, candidate)| candidate.clone())
+    const LETTERS_MIN: usize = 3;
+    let key = of_any_collection(key);
+    let (section, last) = key.rsplit_once('.').unwrap_or(("", &key));
+    let candidates = known.iter().filter_map(|candidate| {
+        let (of_section, name) = candidate.rsplit_once('.')?;
+        let common = name.chars().zip(last.chars()).take_while(|(x, y)| x == y).count();
+        let closeness = (of_section == section, name == last, common);
+        (common >= LETTERS_MIN).then_some((closeness, candidate))
+    });
+    candidates.max_by_key(|(closeness, _)| *closeness).map(|(_, candidate)| candidate.clone())
 }
 
 fn told(error: ConfigError, origin: &str) -> SettingsError {
@@ -193,12 +220,12 @@ mod tests {
         let path = folder.path().join("cervella.toml");
         std::fs::write(&path, text).unwrap();
         let overrides = Overrides { file: Some(path), data: None };
-        load_from(&overrides, environment().source(Some(Map::new())))
+        load_from(&overrides, environment(Map::new()))
     }
 
     fn from_environment(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let variables = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        load_from(&Overrides::default(), environment().source(Some(variables)))
+        load_from(&Overrides::default(), environment(variables))
     }
 
     #[track_caller]
@@ -225,6 +252,39 @@ mod tests {
                 .unwrap();
         assert_eq!(settings.answer.passages_max, 7);
         assert_eq!(settings.knowledge.folders, [PathBuf::from("src"), PathBuf::from("tests")]);
+    }
+
+    #[test]
+    fn a_collection_is_set_in_the_file_and_in_the_environment() {
+        let file = "[knowledge.collections.hr]\nfolders = [\"src\"]\nexclude = [\"*.tmp\"]\nlanguage = \"it\"\n\
+                    link = \"https://w.example/{path}\"\nreaders = [\"slack:C1\", \"web\"]\n";
+        let from_file = from_file(file).unwrap().knowledge;
+        let variables = [
+            ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__FOLDERS", "src"),
+            ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__EXCLUDE", "*.tmp"),
+            ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LANGUAGE", "it"),
+            ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LINK", "https://w.example/{path}"),
+            ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__READERS", "slack:C1,web"),
+        ];
+        assert_eq!(from_environment(&variables).unwrap().knowledge, from_file);
+        assert_eq!(from_file.collections["hr"].readers, ["slack:C1", "web"]);
+        assert_eq!(from_file.collections().len(), 1);
+    }
+
+    #[test]
+    fn collections_that_make_no_sense_are_refused_with_their_key() {
+        let hr = |lines: &str| from_file(&format!("[knowledge.collections.hr]\n{lines}\n"));
+        refused(hr("folder = [\"src\"]"), &["knowledge.collections.hr.folder", "knowledge.collections.NAME.folders"]);
+        refused(hr(""), &["knowledge.collections.hr", "at least one folder"]);
+        refused(hr("folders = [\"/no/such\"]"), &["knowledge.collections.hr.folders", "/no/such"]);
+        refused(hr("folders = [\"src\"]\nexclude = [\"a[\"]"), &["knowledge.collections.hr.exclude", "a["]);
+        refused(hr("folders = [\"src\"]\nlink = \"wiki\""), &["knowledge.collections.hr.link", "https://"]);
+        refused(hr("folders = [\"src\"]\nreaders = [\"anna\"]"), &["knowledge.collections.hr.readers", "anna"]);
+        refused(hr("folders = [\"src\"]\nlanguage = \"fr\""), &["language"]);
+        refused(hr("folders = [\"src\"]\n[knowledge]\nfolders = [\"src\"]"), &["src", "`knowledge`"]);
+        for name in ["knowledge", "\"H R\"", "\"\""] {
+            refused(from_file(&format!("[knowledge.collections.{name}]\nfolders = [\"src\"]\n")), &["name"]);
+        }
     }
 
     #[test]
@@ -258,6 +318,6 @@ mod tests {
     #[test]
     fn a_settings_file_that_is_not_there_is_refused() {
         let overrides = Overrides { file: Some("/no/such/cervella.toml".into()), data: None };
-        refused(load_from(&overrides, environment().source(Some(Map::new()))), &["/no/such/cervella.toml"]);
+        refused(load_from(&overrides, environment(Map::new())), &["/no/such/cervella.toml"]);
     }
 }

@@ -1,13 +1,15 @@
 //! Typed settings, one struct per room: defaults, then a TOML file, then `CERVELLA__SECTION__KEY` in the environment,
 //! then flags. Read and checked once, at the start.
 
+mod knowledge;
 mod load;
 mod secret;
 mod sections;
 
+pub use knowledge::{CollectionSettings, KnowledgeSettings};
 pub use load::{Overrides, SettingsError, load};
 pub use secret::Secret;
 pub use sections::{
-    AnswerSettings, ChatSettings, DataSettings, InferenceSettings, KnowledgeSettings, KvPrecision, ModelsSettings,
-    RetrievalSettings, Settings, SlackSettings, TelegramSettings, WebSettings,
+    AnswerSettings, ChatSettings, DataSettings, InferenceSettings, KvPrecision, ModelsSettings, RetrievalSettings,
+    Settings, SlackSettings, TelegramSettings, WebSettings,
 };

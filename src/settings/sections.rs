@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{KnowledgeSettings, Secret};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -28,13 +28,6 @@ pub struct Settings {
 pub struct DataSettings {
     /// Index and state; empty: `$STATE_DIRECTORY`, or the user's data folder.
     pub folder: PathBuf,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct KnowledgeSettings {
-    /// The folders whose documents are answered from.
-    pub folders: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -250,7 +243,7 @@ fn is_web_address(text: &str) -> bool {
     host.is_some_and(|host| host.starts_with(|c: char| c.is_alphanumeric() || c == '['))
 }
 
-fn is_subject(text: &str) -> bool {
+pub(super) fn is_subject(text: &str) -> bool {
     match text.split_once(':') {
         Some(("slack", id)) => !id.is_empty() && id.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()),
         Some(("telegram", id)) => id.parse::<i64>().is_ok(),
@@ -260,15 +253,16 @@ fn is_subject(text: &str) -> bool {
 
 impl Settings {
     /// The first value that makes no sense, as its key and what is wrong with it.
-    pub(super) fn nonsense(&self) -> Option<(&'static str, String)> {
+    pub(super) fn nonsense(&self) -> Option<(String, String)> {
+        self.knowledge.nonsense().or_else(|| self.out_of_limits().map(|(key, reason)| (key.to_owned(), reason)))
+    }
+
+    fn out_of_limits(&self) -> Option<(&'static str, String)> {
         let within = |key, value: usize, low: usize, high: usize| {
             let outside = !(low..=high).contains(&value);
             outside.then(|| (key, format!("{value} is not between {low} and {high}")))
         };
-        let missing = self.knowledge.folders.iter().find(|folder| !folder.is_dir());
-        missing
-            .map(|folder| ("knowledge.folders", format!("there is no folder {}", folder.display())))
-            .or_else(|| within("retrieval.threads", self.retrieval.threads, 0, 256))
+        within("retrieval.threads", self.retrieval.threads, 0, 256)
             .or_else(|| within("inference.context_tokens_max", self.inference.context_tokens_max, 512, 131_072))
             .or_else(|| within("inference.slots", self.inference.slots, 1, 16))
             .or_else(|| within("inference.queue_max", self.inference.queue_max, 1, 64))

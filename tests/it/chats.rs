@@ -1,5 +1,6 @@
 //! The daemon as it runs, against the platforms as they are played in `tests/support`.
 
+mod collections;
 mod daemon;
 mod load;
 mod promptness;

@@ -139,3 +139,84 @@ fn two_runs_at_once_do_not_mix() {
     assert_eq!(output.status.code(), Some(75), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("another process"), "{output:?}");
 }
+
+const SALARIES: &str =
+    "# Salary bands\n\nA senior engineer is paid in band Cormorano, reviewed by the board every spring.\n";
+
+#[test]
+fn collections_are_read_filtered_and_linked_each_for_itself() {
+    if models().is_none() {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let knowledge = folder_with(&[("coffee.md", COFFEE), ("bands.md", PRINTER)]);
+    let hr = knowledge.path().join("hr");
+    fs::create_dir(&hr).unwrap();
+    fs::write(hr.join("bands.md"), SALARIES).unwrap();
+    fs::write(hr.join("draft-1.md"), SALARIES).unwrap();
+    let with_hr = |arguments: &[&str]| {
+        let mut command = cervella(data.path());
+        command.env("CERVELLA__KNOWLEDGE__FOLDERS", knowledge.path()).args(arguments);
+        command.env("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__FOLDERS", &hr);
+        command.env("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__EXCLUDE", "draft-*");
+        command.env("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LINK", "https://wiki.example/{stem}");
+        command
+    };
+    // Once without the collection, then with it: what is inside its folder moves there, and is not embedded again.
+    assert_eq!(index(data.path(), knowledge.path())["documents"], 4);
+    let moved = json(&mut with_hr(&["index", "--json"]));
+    assert_eq!((&moved["documents"], &moved["removed"], &moved["added"]), (&3.into(), &2.into(), &1.into()));
+    assert_eq!(moved["embedded_passages"], 0);
+
+    let hits = |arguments: &[&str]| json(&mut with_hr(arguments))["hits"].as_array().unwrap().clone();
+    let all = hits(&["search", "salary band of a senior engineer", "--json"]);
+    assert_eq!((&all[0]["collection"], &all[0]["path"]), (&"hr".into(), &"bands.md".into()));
+    assert_eq!(all[0]["link"], "https://wiki.example/bands");
+    let open = hits(&["search", "salary band of a senior engineer", "--collection", "knowledge", "--json"]);
+    assert!(!open.is_empty() && open.iter().all(|hit| hit["collection"] == "knowledge"), "{open:?}");
+
+    // Reading one collection leaves the other as it is in the index.
+    fs::write(hr.join("bands.md"), SALARIES.replace("Cormorano", "Airone")).unwrap();
+    fs::remove_file(knowledge.path().join("coffee.md")).unwrap();
+    let one = json(&mut with_hr(&["index", "--collection", "hr", "--json"]));
+    assert_eq!((&one["changed"], &one["removed"], &one["documents"]), (&1.into(), &0.into(), &3.into()));
+    let found = stdout(&mut with_hr(&["search", "coffee Cormorano Airone", "--json"]));
+    assert!(found.contains("Airone") && found.contains("Friday") && !found.contains("Cormorano"), "{found}");
+    let full = json(&mut with_hr(&["index", "--collection", "hr", "--full", "--json"]));
+    assert_eq!((&full["changed"], &full["documents"]), (&1.into(), &3.into()));
+
+    let unknown = run(&mut with_hr(&["index", "--collection", "recipes"]));
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("only knowledge, hr"), "{unknown:?}");
+    let status = json(&mut with_hr(&["index", "status", "--json"]));
+    assert_eq!(status["collections"][0]["name"], "hr");
+    assert_eq!(status["collections"][1]["documents"], 2);
+}
+
+#[test]
+fn a_renamed_and_an_edited_file_keep_the_vectors_of_what_they_still_say() {
+    if models().is_none() {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let two = format!("{COFFEE}\n## Keys\n\nThe keys of the cellar hang behind the reception desk.\n");
+    let knowledge = folder_with(&[("coffee.md", &two), ("stampante.md", PRINTER)]);
+    let first = index(data.path(), knowledge.path());
+    let ranked = search(data.path(), "chiavi della cantina");
+    fs::rename(knowledge.path().join("coffee.md"), knowledge.path().join("house.md")).unwrap();
+    let renamed = index(data.path(), knowledge.path());
+    assert_eq!(
+        (&renamed["added"], &renamed["removed"], &renamed["embedded_passages"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+    assert_eq!(renamed["passages"], first["passages"]);
+    assert_eq!(search(data.path(), "chiavi della cantina").len(), ranked.len());
+
+    fs::write(knowledge.path().join("house.md"), two.replace("reception", "kitchen")).unwrap();
+    let edited = index(data.path(), knowledge.path());
+    assert_eq!((&edited["changed"], &edited["embedded_passages"]), (&1.into(), &1.into()));
+    let clean = tempfile::tempdir().unwrap();
+    index(clean.path(), knowledge.path());
+    let scores = |data: &Path| json(cervella(data).args(["search", "kitchen keys", "--json"]))["hits"].clone();
+    assert_eq!(scores(data.path()), scores(clean.path()));
+}

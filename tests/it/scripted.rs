@@ -152,6 +152,8 @@ pub const GONE: PassageId = PassageId([0xdd; 16]);
 /// A document in three passages, the second of which is cited.
 fn leave_document() -> Vec<Passage> {
     let passage = |ordinal: u32, headings: &[&str], text: &str| Passage {
+        collection: "knowledge".to_owned(),
+        link: None,
         id: PassageId([ordinal as u8; 16]),
         path: "it/ferie.md".to_owned(),
         title: "Ferie e permessi".to_owned(),
@@ -176,6 +178,7 @@ fn leave_document() -> Vec<Passage> {
 
 pub fn citation(n: usize) -> Citation {
     Citation {
+        link: None,
         n,
         path: "it/ferie.md".to_owned(),
         title: "Ferie e permessi".to_owned(),

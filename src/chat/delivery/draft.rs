@@ -192,6 +192,7 @@ mod tests {
         Citation {
             n: 1,
             path: "it/ferie.md".into(),
+            link: None,
             title: "Ferie".into(),
             heading: "Quante".into(),
             quote: "Le ferie sono\n26 giorni.".into(),

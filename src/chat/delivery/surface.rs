@@ -122,7 +122,7 @@ impl From<&Citation> for Source {
             "" => citation.title.clone(),
             heading => format!("{} › {heading}", citation.title),
         };
-        Source { n: citation.n, title, url: None }
+        Source { n: citation.n, title, url: citation.link.clone() }
     }
 }
 

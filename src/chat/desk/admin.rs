@@ -51,12 +51,15 @@ impl<S: Surface> Desk<S> {
                 let text = if lines.is_empty() { phrases::nobody(language) } else { lines.join("\n") };
                 self.say_in_private(talk, text).await
             }
-            AdminCommand::Reindex(collection) if !collection.is_empty() => {
-                self.say(talk, phrases::no_collections(language)).await
-            }
-            AdminCommand::Reindex(_) => {
-                self.audit(talk, &command, None, "begun").await?;
-                self.reindex(talk).await
+            AdminCommand::Reindex(name) => {
+                let collection = Some(name.trim()).filter(|name| !name.is_empty()).map(str::to_owned);
+                let known = self.shared.house.collections();
+                if collection.as_ref().is_some_and(|name| !known.contains(name)) {
+                    self.audit(talk, &command, collection, "not understood").await?;
+                    return self.say(talk, phrases::no_such_collection(language, &known)).await;
+                }
+                self.audit(talk, &command, collection.clone(), "begun").await?;
+                self.reindex(talk, collection).await
             }
         }
     }
@@ -74,10 +77,10 @@ impl<S: Surface> Desk<S> {
     }
 
     /// An index run, its progress shown in one message.
-    async fn reindex(&self, talk: &Talk<'_>) -> Result<Progress, StoreError> {
+    async fn reindex(&self, talk: &Talk<'_>, collection: Option<String>) -> Result<Progress, StoreError> {
         let Some(parcel) = self.parcel(talk).await? else { return Ok(Progress::Finished) };
         let language = talk.language;
-        let mut events = self.shared.house.reindex();
+        let mut events = self.shared.house.reindex(collection);
         let first = phrases::reindex(language, &ReindexEvent::Reading { files: 0, of: 0 });
         let (drafts, seen) = watch::channel(Draft::growing(first, language));
         let telling = async {

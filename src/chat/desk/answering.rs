@@ -41,7 +41,7 @@ impl<S: Surface> Desk<S> {
         let cancel = self.shared.stop.child_token();
         let running = Running { cancel: cancel.clone(), superseded: Arc::default() };
         let noted = Noted::new(self, parcel.question.clone(), running.clone());
-        let question = Question { language: talk.set_language, ..Question::new(text) };
+        let question = Question { language: talk.set_language, ..Question::new(text, talk.reader()) };
         let (drafts, seen) = watch::channel(Draft::default());
         let form = Form { characters_max: self.courier.characters_max(), preface: preface(talk, text) };
         let delivering = async {

@@ -59,9 +59,9 @@ pub(super) fn help(language: Language, admin: bool) -> String {
     if admin {
         text.push_str(&pick(
             language,
-            "\n\nPer gli amministratori: `reindex`, `pause`, `resume`, `allow` *chi*, `deny` *chi*, `who`. *chi* è una \
+            "\n\nPer gli amministratori: `reindex` (o `reindex` *raccolta*), `pause`, `resume`, `allow` *chi*, `deny` *chi*, `who`. *chi* è una \
              persona, una chat (`telegram:-100…`, `slack:C…`), `here` o un codice.",
-            "\n\nFor admins: `reindex`, `pause`, `resume`, `allow` *who*, `deny` *who*, `who`. *who* is a person, a chat \
+            "\n\nFor admins: `reindex` (or `reindex` *collection*), `pause`, `resume`, `allow` *who*, `deny` *who*, `who`. *who* is a person, a chat \
              (`telegram:-100…`, `slack:C…`), `here` or a code.",
         ));
     }
@@ -238,12 +238,12 @@ pub(super) fn cannot_write_there(language: Language) -> String {
     )
 }
 
-pub(super) fn no_collections(language: Language) -> String {
-    pick(
-        language,
-        "Le cartelle si rileggono tutte insieme: scrivi `reindex` senza altro.",
-        "All folders are read together: write `reindex` alone.",
-    )
+pub(super) fn no_such_collection(language: Language, known: &[String]) -> String {
+    let names = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match language {
+        Language::Italian => format!("Non c'è una raccolta con questo nome. Ci sono: {names}."),
+        Language::English => format!("There is no collection of that name. There are: {names}."),
+    }
 }
 
 pub(super) fn reindex(language: Language, event: &ReindexEvent) -> String {

@@ -8,7 +8,7 @@ use super::{Desk, Progress, phrases, question_key, unasked};
 use crate::chat::clock;
 use crate::chat::delivery::{Address, Delivered, Parcel, Surface};
 use crate::chat::event::{Addressed, Message, Opened};
-use crate::domain::{Chat, Language, MessageId, Principal, Thread};
+use crate::domain::{Chat, Language, MessageId, Principal, Reader, Thread};
 use crate::store::{Conversation, Delivery, QuestionKey, Store, StoreError};
 
 /// A message and what is known about it.
@@ -34,6 +34,14 @@ impl Talk<'_> {
             question: self.message.id.clone(),
             asker: self.message.author.clone(),
             private: self.message.private,
+        }
+    }
+
+    /// Everybody in the chat sees the answer; in a private one that is its person.
+    pub(super) fn reader(&self) -> Reader {
+        match self.message.private {
+            true => Reader::Person(self.message.author.clone()),
+            false => Reader::Chat(self.message.thread.chat.clone()),
         }
     }
 
@@ -109,7 +117,13 @@ impl<S: Surface> Desk<S> {
         let mut known = [conversation, of_chat].into_iter().flatten();
         let set_language =
             known.find(|known| known.language.is_some() || known.any_language).and_then(|known| known.language);
-        let spoken = set_language.or_else(|| self.detector.detect(&message.text)).or(message.language);
+        // The words of a command are names, which tell nothing of their writer.
+        let detected = || self.detector.detect(&message.text);
+        let spoken = match &wish {
+            Wish::Command(command) if !matches!(command, Command::Ask(_)) => message.language.or_else(detected),
+            _ => detected().or(message.language),
+        };
+        let spoken = set_language.or(spoken);
         let role = self.access.role(&message.author, &message.thread.chat, message.external).await?;
         let talk = Talk { message, language: spoken.unwrap_or(Language::English), set_language, role, renewed };
         match role {

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Room;
 use super::refusal::{PageLanguage, Refusal, Refused};
 use crate::answer::AnswerEvent;
-use crate::domain::{Language, Question};
+use crate::domain::{Language, Question, Reader};
 
 /// Longest question that is taken, in characters after trimming.
 pub const QUESTION_CHARACTERS_MAX: usize = 4_000;
@@ -63,7 +63,7 @@ fn question_of(body: Result<Json<Ask>, JsonRejection>) -> Result<Question, Refus
     if text.chars().count() > QUESTION_CHARACTERS_MAX {
         return Err(Refusal::QuestionTooLong);
     }
-    Ok(Question { language: ask.language, ..Question::new(text) })
+    Ok(Question { language: ask.language, ..Question::new(text, Reader::Page) })
 }
 
 /// An answer on its way to one reader. Dropped when the reader goes away, which stops the work and frees the place.

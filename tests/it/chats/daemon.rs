@@ -1,6 +1,7 @@
 //! The built program as a service, started, stopped and killed.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -56,6 +57,14 @@ impl House {
     /// Everything that daemons of this house have logged.
     pub(super) fn logged(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// Where the newest daemon serves its page.
+    #[track_caller]
+    pub(super) fn page(&self) -> SocketAddr {
+        let logged = self.logged();
+        let told = logged.lines().rev().find_map(|line| line.strip_prefix("listening on http://"));
+        told.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address in {logged}"))
     }
 
     /// None of these stands in the log.

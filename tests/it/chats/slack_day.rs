@@ -194,8 +194,9 @@ async fn orders(scene: &Scene) {
     says(&scene.order(&scene.anna, "who").await, &[&scene.carol, "denied"]);
     says(&scene.order(&scene.anna, &format!("allow <@{}>", scene.carol)).await, &["Ammesso", &scene.carol]);
     says(&scene.order(&scene.anna, "help").await, &["reindex"]);
+    says(&scene.order(&scene.anna, "reindex recipes").await, &["raccolta", "knowledge"]);
     let direct = scene.slack.direct(&scene.anna);
-    scene.slack.slash(&direct, &scene.anna, "/cervella", "reindex");
+    scene.slack.slash(&direct, &scene.anna, "/cervella", "reindex knowledge");
     let done =
         |slack: &FakeSlack| slack.answers(&direct).iter().any(|answer| answer.plain.contains("Indice aggiornato"));
     assert!(scene.slack.wait_until(done, PATIENCE).await, "{}", scene.slack.transcript(&direct));

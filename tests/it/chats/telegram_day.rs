@@ -163,7 +163,8 @@ async fn orders(scene: &Scene, anna: PersonId, carol: PersonId) {
     };
     let inline = scene.telegram.wait_for(answered, PATIENCE).await.expect("the inline question is answered");
     assert!(!inline.results.is_empty());
-    let asked = scene.telegram.say(anna, anna, "/reindex", Said::default());
+    says(&scene.ask(anna, anna, "/reindex recipes", Said::default()).await, &["raccolta", "knowledge"]);
+    let asked = scene.telegram.say(anna, anna, "/reindex knowledge", Said::default());
     let done = |telegram: &FakeTelegram| {
         telegram.answers(anna).into_iter().find(|answer| answer.id > asked && answer.text.contains("Indice aggiornato"))
     };

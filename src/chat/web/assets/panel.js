@@ -70,10 +70,12 @@ export class DocumentPanel {
     else this.#dialog.showModal();
   }
 
-  #head({ title, path, language }) {
+  #head({ title, path, link, language }) {
     this.#title.textContent = title;
     this.#title.lang = language;
-    this.#path.textContent = path;
+    this.#path.replaceChildren(/^https?:\/\//.test(link ?? '')
+      ? element('a', { href: link, target: '_blank', rel: 'noopener noreferrer' }, path)
+      : path);
     this.#language.replaceWith(this.#language = languageTag(language));
   }
 
