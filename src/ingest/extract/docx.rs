@@ -2,59 +2,28 @@
 //! Runs in the child process: an archive is untrusted, and what it unpacks to is counted while it is read.
 
 use std::collections::HashMap;
-use std::io::{Cursor, Read};
-use std::path::Path;
 
-use quick_xml::Reader;
-use quick_xml::events::{BytesRef, BytesStart, Event};
-use zip::ZipArchive;
+use quick_xml::events::BytesStart;
 
 use super::ExtractError;
+use super::archive::Archive;
+use super::source::Source;
+use super::xml::{Token, attribute, element_text, walk};
 use crate::ingest::document::{Block, BlockKind, Document, title_from_path};
 
-/// Bytes of XML that all parts together may unpack to.
-const UNPACKED_BYTES_MAX: u64 = 128 << 20;
-
-pub(super) fn extract(bytes: &[u8], path: &Path) -> Result<Document, ExtractError> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|reason| damaged(path, &reason))?;
-    let mut budget = UNPACKED_BYTES_MAX;
-    let body = part(&mut archive, "word/document.xml", &mut budget, path)?
-        .ok_or_else(|| damaged(path, &"it holds no `word/document.xml`"))?;
-    let styles = part(&mut archive, "word/styles.xml", &mut budget, path)?.unwrap_or_default();
-    let core = part(&mut archive, "docProps/core.xml", &mut budget, path)?.unwrap_or_default();
-    let styles = read_styles(&styles).map_err(|reason| damaged(path, &reason))?;
-    let blocks = Body::new(&styles).read(&body).map_err(|reason| damaged(path, &reason))?;
+pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
+    let mut archive = Archive::open(bytes, source)?;
+    let body = archive.required_xml("word/document.xml")?;
+    let styles = archive.xml("word/styles.xml")?.unwrap_or_default();
+    let core = archive.xml("docProps/core.xml")?.unwrap_or_default();
+    let styles = read_styles(&styles, source)?;
+    let blocks = Body::new(&styles).read(&body, source)?;
     let title = blocks
         .iter()
         .find_map(|block| block.label().map(str::to_owned))
-        .or_else(|| core_title(&core))
-        .unwrap_or_else(|| title_from_path(path));
+        .or_else(|| element_text(&core, "title", source))
+        .unwrap_or_else(|| title_from_path(source.path));
     Ok(Document { title, language_hint: None, blocks })
-}
-
-fn damaged(path: &Path, reason: &dyn std::fmt::Display) -> ExtractError {
-    ExtractError::Damaged { path: path.to_owned(), format: "DOCX", reason: reason.to_string() }
-}
-
-/// The text of one part; `None` if the archive has no such part.
-fn part(
-    archive: &mut ZipArchive<Cursor<&[u8]>>,
-    name: &str,
-    budget: &mut u64,
-    path: &Path,
-) -> Result<Option<String>, ExtractError> {
-    let Ok(file) = archive.by_name(name) else { return Ok(None) };
-    let mut bytes = Vec::new();
-    // The declared size may lie: the bytes that really come out are counted.
-    file.take(*budget + 1).read_to_end(&mut bytes).map_err(|reason| damaged(path, &reason))?;
-    if bytes.len() as u64 > *budget {
-        return Err(ExtractError::UnpacksTooLarge { path: path.to_owned(), limit_bytes: UNPACKED_BYTES_MAX });
-    }
-    *budget -= bytes.len() as u64;
-    match super::encoding::decode_html(&bytes) {
-        Some(text) => Ok(Some(text.trim_start_matches('\u{feff}').to_owned())),
-        None => Err(damaged(path, &format!("`{name}` is not XML"))),
-    }
 }
 
 /// What a paragraph style means, by its id.
@@ -67,42 +36,33 @@ struct Style {
     code: bool,
 }
 
-fn read_styles(xml: &str) -> Result<HashMap<String, Style>, quick_xml::Error> {
+fn read_styles(xml: &str, source: Source<'_>) -> Result<HashMap<String, Style>, ExtractError> {
     let mut styles = HashMap::new();
     let mut parents: HashMap<String, String> = HashMap::new();
     let mut current: Option<(String, Style)> = None;
-    let mut reader = Reader::from_str(xml);
-    loop {
-        match reader.read_event()? {
-            Event::Start(tag) | Event::Empty(tag) => match tag.local_name().as_ref() {
-                "style" => current = attribute(&tag, "styleId").map(|id| (id, Style::default())),
-                "name" => {
-                    if let (Some((_, style)), Some(name)) = (&mut current, attribute(&tag, "val")) {
+    walk(xml, source, |token| {
+        match token {
+            Token::Open(tag) => match (tag.local_name().as_ref(), &mut current) {
+                ("style", current) => *current = attribute(tag, "styleId").map(|id| (id, Style::default())),
+                ("name", Some((_, style))) => {
+                    if let Some(name) = attribute(tag, "val") {
                         *style = style_by_name(&name);
                     }
                 }
-                "basedOn" => {
-                    if let (Some((id, _)), Some(parent)) = (&current, attribute(&tag, "val")) {
+                ("basedOn", Some((id, _))) => {
+                    if let Some(parent) = attribute(tag, "val") {
                         parents.insert(id.clone(), parent);
                     }
                 }
-                "outlineLvl" => {
-                    if let Some((_, style)) = &mut current {
-                        style.heading = style.heading.or_else(|| outline_level(&tag));
-                    }
-                }
-                "numPr" => {
-                    if let Some((_, style)) = &mut current {
-                        style.list = true;
-                    }
-                }
+                ("outlineLvl", Some((_, style))) => style.heading = style.heading.or_else(|| outline_level(tag)),
+                ("numPr", Some((_, style))) => style.list = true,
                 _ => {}
             },
-            Event::End(tag) if tag.local_name().as_ref() == "style" => styles.extend(current.take()),
-            Event::Eof => break,
+            Token::Close("style") => styles.extend(current.take()),
             _ => {}
         }
-    }
+        Ok(())
+    })?;
     // A style says what the style says that it is based on, unless it says otherwise.
     let own = styles.clone();
     for (id, style) in &mut styles {
@@ -141,28 +101,7 @@ fn outline_level(tag: &BytesStart<'_>) -> Option<u8> {
     attribute(tag, "val")?.parse::<u8>().ok().filter(|level| *level < 9).map(|level| (level + 1).min(6))
 }
 
-fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
-    let found = tag.attributes().with_checks(false).flatten().find(|found| found.key.local_name().as_ref() == name)?;
-    quick_xml::escape::unescape(&found.value).ok().map(|value| value.into_owned())
-}
-
-fn core_title(xml: &str) -> Option<String> {
-    let mut reader = Reader::from_str(xml);
-    let mut inside = false;
-    while let Ok(event) = reader.read_event() {
-        match event {
-            Event::Start(tag) => inside = tag.local_name().as_ref() == "title",
-            Event::Text(text) if inside => {
-                return Some(text.xml10_content().trim().to_owned()).filter(|t| !t.is_empty());
-            }
-            Event::Eof => break,
-            _ => inside = false,
-        }
-    }
-    None
-}
-
-/// Reads the main part event by event; nesting costs no stack.
+/// Reads the main part token by token; nesting costs no stack.
 struct Body<'s> {
     styles: &'s HashMap<String, Style>,
     blocks: Vec<Block>,
@@ -197,23 +136,19 @@ impl<'s> Body<'s> {
         }
     }
 
-    fn read(mut self, xml: &str) -> Result<Vec<Block>, quick_xml::Error> {
-        let mut reader = Reader::from_str(xml);
-        loop {
-            match reader.read_event()? {
-                Event::Start(tag) => {
-                    self.start(&tag);
-                    self.property(&tag);
+    fn read(mut self, xml: &str, source: Source<'_>) -> Result<Vec<Block>, ExtractError> {
+        walk(xml, source, |token| {
+            match token {
+                Token::Open(tag) => {
+                    self.start(tag);
+                    self.property(tag);
                 }
-                Event::Empty(tag) => self.property(&tag),
-                Event::End(tag) => self.end(tag.local_name().as_ref()),
-                Event::Text(text) if self.visible > 0 && self.unseen == 0 => self.text.push_str(&text.xml10_content()),
-                Event::CData(text) if self.visible > 0 && self.unseen == 0 => self.text.push_str(&text.xml10_content()),
-                Event::GeneralRef(reference) if self.visible > 0 && self.unseen == 0 => self.push_reference(&reference),
-                Event::Eof => break,
-                _ => {}
+                Token::Close(name) => self.end(name),
+                Token::Text(text) if self.visible > 0 && self.unseen == 0 => self.text.push_str(text),
+                Token::Text(_) => {}
             }
-        }
+            Ok(())
+        })?;
         self.end_paragraph();
         Ok(self.blocks)
     }
@@ -272,15 +207,6 @@ impl<'s> Body<'s> {
             "tr" if self.tables == 1 => self.end_row(),
             "tbl" => self.tables = self.tables.saturating_sub(1),
             _ => {}
-        }
-    }
-
-    fn push_reference(&mut self, reference: &BytesRef<'_>) {
-        if let Ok(Some(c)) = reference.resolve_char_ref() {
-            self.text.push(c);
-        } else {
-            let name = reference.xml10_content();
-            self.text.push_str(quick_xml::escape::resolve_predefined_entity(&name).unwrap_or(""));
         }
     }
 

@@ -1,13 +1,20 @@
-//! Files to documents: one file per format. PDF and DOCX, and pages built to hurt a parser, are read in a child
-//! process under limits (`sandbox`).
+//! Files to documents: one file per format. Archives and binary formats, and pages built to hurt a parser, are read in
+//! a child process under limits (`sandbox`).
 
+mod archive;
+mod csv;
 mod docx;
 mod encoding;
 mod html;
 mod markdown;
 mod pdf;
+mod pptx;
 mod sandbox;
+mod source;
+mod table;
 mod text;
+mod xlsx;
+mod xml;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,6 +23,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::document::Document;
+use source::{Budget, Source};
 
 pub use sandbox::{ExtractLimits, extract_in_child, run_child};
 
@@ -25,8 +33,11 @@ pub enum Format {
     Markdown,
     Html,
     Text,
+    Csv,
     Pdf,
     Docx,
+    Xlsx,
+    Pptx,
 }
 
 #[derive(Debug, Error)]
@@ -62,7 +73,8 @@ pub enum ExtractError {
 
 impl Format {
     /// All extensions that are read, in lower case and without the dot.
-    pub const EXTENSIONS: [&str; 9] = ["md", "markdown", "html", "htm", "xhtml", "txt", "text", "pdf", "docx"];
+    pub const EXTENSIONS: [&str; 13] =
+        ["md", "markdown", "html", "htm", "xhtml", "txt", "text", "csv", "tsv", "pdf", "docx", "xlsx", "pptx"];
 
     /// The format by the file's extension, whatever its case; `None` if it is not one that is read.
     pub fn of(path: &Path) -> Option<Format> {
@@ -70,15 +82,32 @@ impl Format {
             "md" | "markdown" => Some(Format::Markdown),
             "html" | "htm" | "xhtml" => Some(Format::Html),
             "txt" | "text" => Some(Format::Text),
+            "csv" | "tsv" => Some(Format::Csv),
             "pdf" => Some(Format::Pdf),
             "docx" => Some(Format::Docx),
+            "xlsx" => Some(Format::Xlsx),
+            "pptx" => Some(Format::Pptx),
             _ => None,
+        }
+    }
+
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Markdown => "Markdown",
+            Format::Html => "HTML",
+            Format::Text => "text",
+            Format::Csv => "CSV",
+            Format::Pdf => "PDF",
+            Format::Docx => "DOCX",
+            Format::Xlsx => "XLSX",
+            Format::Pptx => "PPTX",
         }
     }
 
     /// Whether files of this format are always read in a child process.
     pub fn is_isolated(self) -> bool {
-        matches!(self, Format::Pdf | Format::Docx)
+        !matches!(self, Format::Markdown | Format::Html | Format::Text | Format::Csv)
     }
 }
 
@@ -121,13 +150,23 @@ impl Extractor {
 
 /// Reads `bytes` in this process. Only the child process does this with formats that are isolated.
 pub(super) fn extract_here(format: Format, path: &Path, bytes: &[u8]) -> Result<Document, ExtractError> {
-    let not_text = || ExtractError::NotText { path: path.to_owned() };
-    let document = match format {
-        Format::Markdown => markdown::extract(&encoding::decode_text(bytes).ok_or_else(not_text)?, path),
-        Format::Text => text::extract(&encoding::decode_text(bytes).ok_or_else(not_text)?, path),
-        Format::Html => html::extract(&encoding::decode_html(bytes).ok_or_else(not_text)?, path),
+    extract_within(bytes, Source { path, format, budget: &Budget::new(path) })
+}
+
+/// As `extract_here`, for what may be part of a file.
+fn extract_within(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
+    let path = source.path;
+    let text = || encoding::decode_text(bytes).ok_or_else(|| ExtractError::NotText { path: path.to_owned() });
+    let page = || encoding::decode_html(bytes).ok_or_else(|| ExtractError::NotText { path: path.to_owned() });
+    let document = match source.format {
+        Format::Markdown => markdown::extract(&text()?, path),
+        Format::Text => text::extract(&text()?, path),
+        Format::Html => html::extract(&page()?, path),
+        Format::Csv => csv::extract(&text()?, source)?,
         Format::Pdf => pdf::extract(bytes, path)?,
-        Format::Docx => docx::extract(bytes, path)?,
+        Format::Docx => docx::extract(bytes, source)?,
+        Format::Xlsx => xlsx::extract(bytes, source)?,
+        Format::Pptx => pptx::extract(bytes, source)?,
     };
     if document.has_text() { Ok(document) } else { Err(ExtractError::NoText { path: path.to_owned() }) }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use pdf_extract::{Document as Pdf, MediaBox, Object, OutputDev, OutputError, Transform, output_doc_page};
 
-use super::ExtractError;
+use super::{ExtractError, Format};
 use crate::ingest::document::{Document, title_from_path};
 use layout::Line;
 
@@ -20,7 +20,7 @@ const WORD_GAP: f64 = 0.12;
 const LETTERS_MIN: usize = 10;
 
 pub(super) fn extract(bytes: &[u8], path: &Path) -> Result<Document, ExtractError> {
-    let damaged = |reason: String| ExtractError::Damaged { path: path.to_owned(), format: "PDF", reason };
+    let damaged = |reason: String| ExtractError::Damaged { path: path.to_owned(), format: Format::Pdf.name(), reason };
     let mut pdf = Pdf::load_mem(bytes).map_err(|reason| damaged(reason.to_string()))?;
     if pdf.is_encrypted() && pdf.decrypt("").is_err() {
         return Err(ExtractError::Encrypted { path: path.to_owned() });

@@ -6,12 +6,12 @@ use zip::write::{SimpleFileOptions, ZipWriter};
 
 use super::*;
 
-fn here(name: &str, bytes: &[u8]) -> Result<Document, String> {
+pub(super) fn here(name: &str, bytes: &[u8]) -> Result<Document, String> {
     let path = Path::new(name);
     extract_here(Format::of(path).unwrap(), path, bytes).map_err(|error| error.to_string())
 }
 
-fn archive(parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn archive(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in parts {
         zip.start_file(*name, SimpleFileOptions::default()).unwrap();

@@ -1,0 +1,62 @@
+"""Makes the Office files that the tests read (tests/fixtures/documents), with the libraries that people use for it.
+
+    python3 -m venv /tmp/office && /tmp/office/bin/pip install openpyxl python-pptx odfpy ebooklib
+    /tmp/office/bin/python scripts/make_office_files.py
+"""
+
+import datetime
+import pathlib
+
+import openpyxl
+import pptx
+import pptx.util
+
+FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "tests/fixtures/documents"
+
+
+def write_xlsx(path):
+    book = openpyxl.Workbook()
+    book.properties.title = "Trasferte 2026"
+    costs = book.active
+    costs.title = "Rimborsi"
+    costs.append(["Rimborsi per paese"])
+    costs.merge_cells("A1:D1")
+    costs.append([])
+    costs.append(["Paese", "Diaria", "In vigore dal", "Quota esente"])
+    costs.append(["Italia", 46.48, datetime.date(2026, 1, 1), 1])
+    costs.append(["Svizzera", 77.465, datetime.datetime(2026, 3, 31, 14, 30), 0.125])
+    costs.append(["Totale", "=SUM(B4:B5)", None, None])
+    for row in costs.iter_rows(min_row=4, max_row=5):
+        row[1].number_format = '#,##0.00 "€"'
+        row[3].number_format = "0.0%"
+    people = book.create_sheet("Contatti")
+    people["B2"], people["C2"] = "Ufficio", "Interno"
+    people["B3"], people["C3"] = "Risorse umane\n(HR)", 204
+    hidden = book.create_sheet("Elenchi")
+    hidden["A1"] = "nascosto"
+    hidden.sheet_state = "hidden"
+    book.save(path)
+
+
+def write_pptx(path):
+    deck = pptx.Presentation()
+    first = deck.slides.add_slide(deck.slide_layouts[0])
+    first.shapes.title.text = "Primo giorno"
+    first.placeholders[1].text = "Guida per chi arriva"
+    second = deck.slides.add_slide(deck.slide_layouts[1])
+    second.shapes.title.text = "Che cosa serve"
+    second.placeholders[1].text = "Documento d'identità\nCodice fiscale"
+    second.notes_slide.notes_text_frame.text = "Portare gli originali, non le copie."
+    third = deck.slides.add_slide(deck.slide_layouts[5])
+    third.shapes.title.text = "Orari degli uffici"
+    place = [pptx.util.Cm(n) for n in (2, 5, 20, 4)]
+    table = third.shapes.add_table(3, 2, *place).table
+    for row, cells in enumerate((("Ufficio", "Apertura"), ("Badge", "8:30"), ("Informatica", "9:00"))):
+        for column, text in enumerate(cells):
+            table.cell(row, column).text = text
+    deck.save(path)
+
+
+if __name__ == "__main__":
+    write_xlsx(FIXTURES / "trasferte.xlsx")
+    write_pptx(FIXTURES / "accoglienza.pptx")
