@@ -7,6 +7,10 @@
 import datetime
 import pathlib
 
+import odf.dc
+import odf.opendocument
+import odf.table
+import odf.text
 import openpyxl
 import pptx
 import pptx.util
@@ -57,6 +61,48 @@ def write_pptx(path):
     deck.save(path)
 
 
+def odf_table(name, rows):
+    """Cells are text, or (kind, value, text)."""
+    table = odf.table.Table(name=name)
+    for row in rows:
+        line = odf.table.TableRow()
+        for cell in row:
+            kind, value, text = ("string", None, cell) if isinstance(cell, str) else cell
+            attributes = {"date": {"datevalue": value}, "float": {"value": value}}.get(kind, {})
+            place = odf.table.TableCell(valuetype=kind, **attributes)
+            place.addElement(odf.text.P(text=text))
+            line.addElement(place)
+        table.addElement(line)
+    return table
+
+
+def write_odt(path):
+    document = odf.opendocument.OpenDocumentText()
+    document.meta.addElement(odf.dc.Language(text="it-IT"))
+    body = document.text
+    body.addElement(odf.text.H(outlinelevel=1, text="Lavoro agile"))
+    body.addElement(odf.text.P(text="Due giorni a settimana."))
+    body.addElement(odf.text.H(outlinelevel=2, text="Strumenti"))
+    items = odf.text.List()
+    for text in ("Portatile", "Cuffie"):
+        item = odf.text.ListItem()
+        item.addElement(odf.text.P(text=text))
+        items.addElement(item)
+    body.addElement(items)
+    body.addElement(odf_table("Rimborsi", [("Voce", "Importo"), ("Connessione", "30 €")]))
+    document.save(path)
+
+
+def write_ods(path):
+    document = odf.opendocument.OpenDocumentSpreadsheet()
+    day = ("date", "2026-03-31", "31/03/2026")
+    rows = [("Nome", "Giorno", "Ore"), ("Ada", day, ("float", 7.5, "7,5"))]
+    document.spreadsheet.addElement(odf_table("Marzo", rows))
+    document.save(path)
+
+
 if __name__ == "__main__":
     write_xlsx(FIXTURES / "trasferte.xlsx")
     write_pptx(FIXTURES / "accoglienza.pptx")
+    write_odt(FIXTURES / "smart-working.odt")
+    write_ods(FIXTURES / "presenze.ods")

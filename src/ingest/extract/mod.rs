@@ -7,6 +7,7 @@ mod docx;
 mod encoding;
 mod html;
 mod markdown;
+mod opendocument;
 mod pdf;
 mod pptx;
 mod sandbox;
@@ -38,6 +39,9 @@ pub enum Format {
     Docx,
     Xlsx,
     Pptx,
+    Odt,
+    Ods,
+    Odp,
 }
 
 #[derive(Debug, Error)]
@@ -73,8 +77,10 @@ pub enum ExtractError {
 
 impl Format {
     /// All extensions that are read, in lower case and without the dot.
-    pub const EXTENSIONS: [&str; 13] =
-        ["md", "markdown", "html", "htm", "xhtml", "txt", "text", "csv", "tsv", "pdf", "docx", "xlsx", "pptx"];
+    pub const EXTENSIONS: [&str; 16] = [
+        "md", "markdown", "html", "htm", "xhtml", "txt", "text", "csv", "tsv", "pdf", "docx", "xlsx", "pptx", "odt",
+        "ods", "odp",
+    ];
 
     /// The format by the file's extension, whatever its case; `None` if it is not one that is read.
     pub fn of(path: &Path) -> Option<Format> {
@@ -87,6 +93,9 @@ impl Format {
             "docx" => Some(Format::Docx),
             "xlsx" => Some(Format::Xlsx),
             "pptx" => Some(Format::Pptx),
+            "odt" => Some(Format::Odt),
+            "ods" => Some(Format::Ods),
+            "odp" => Some(Format::Odp),
             _ => None,
         }
     }
@@ -102,6 +111,9 @@ impl Format {
             Format::Docx => "DOCX",
             Format::Xlsx => "XLSX",
             Format::Pptx => "PPTX",
+            Format::Odt => "ODT",
+            Format::Ods => "ODS",
+            Format::Odp => "ODP",
         }
     }
 
@@ -167,6 +179,7 @@ fn extract_within(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractE
         Format::Docx => docx::extract(bytes, source)?,
         Format::Xlsx => xlsx::extract(bytes, source)?,
         Format::Pptx => pptx::extract(bytes, source)?,
+        Format::Odt | Format::Ods | Format::Odp => opendocument::extract(bytes, source)?,
     };
     if document.has_text() { Ok(document) } else { Err(ExtractError::NoText { path: path.to_owned() }) }
 }

@@ -6,8 +6,6 @@ use super::source::Source;
 use super::xml::collapse;
 use crate::ingest::document::{Block, BlockKind};
 
-/// Columns beyond the last one that a spreadsheet can have are damage.
-const COLUMNS_MAX: usize = 16_384;
 /// What a row costs beside its text, in the child's answer and in memory.
 const ROW_BYTES: usize = 80;
 
@@ -34,6 +32,9 @@ struct Row {
 }
 
 impl<'a> Rows<'a> {
+    /// Columns beyond the last one that a spreadsheet can have are damage.
+    pub(super) const COLUMNS_MAX: usize = 16_384;
+
     pub(super) fn new(source: Source<'a>) -> Self {
         Rows { source, rows: Vec::new(), current: Row::default(), column: 0, gap: false }
     }
@@ -41,7 +42,7 @@ impl<'a> Rows<'a> {
     /// A cell of the current row, left to right. `is_word`: it holds no number, date or the like.
     pub(super) fn cell(&mut self, column: usize, text: &str, is_word: bool) -> Result<(), ExtractError> {
         let text = collapse(text);
-        if text.is_empty() || column >= COLUMNS_MAX {
+        if text.is_empty() || column >= Self::COLUMNS_MAX {
             return Ok(());
         }
         let row = &mut self.current;

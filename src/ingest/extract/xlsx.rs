@@ -50,7 +50,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
         walk(&xml, source, |token| reader.token(&token))?;
         if !reader.rows.is_empty() {
             let heading = BlockKind::Heading { level: 1, label: sheet.name.clone() };
-            blocks.push(Block::new(heading, sheet.name.clone()));
+            blocks.extend((!sheet.name.is_empty()).then(|| Block::new(heading, sheet.name.clone())));
             reader.rows.into_blocks(&mut blocks)?;
         }
     }
