@@ -7,6 +7,7 @@
 import datetime
 import pathlib
 
+import ebooklib.epub
 import odf.dc
 import odf.opendocument
 import odf.table
@@ -101,8 +102,30 @@ def write_ods(path):
     document.save(path)
 
 
+def write_epub(path):
+    book = ebooklib.epub.EpubBook()
+    book.set_identifier("cervella-sicurezza")
+    book.set_title("Sicurezza in ufficio")
+    book.set_language("it")
+    chapters = []
+    for name, body in (
+        ("incendio", "<h1>Incendio</h1><p>Uscire dalle scale, mai con l'ascensore.</p>"),
+        ("terremoto", "<h1>Terremoto</h1><ul><li>Sotto un tavolo</li><li>Lontano dai vetri</li></ul>"),
+    ):
+        chapter = ebooklib.epub.EpubHtml(title=name, file_name=f"{name}.xhtml", lang="it")
+        chapter.content = body
+        book.add_item(chapter)
+        chapters.append(chapter)
+    book.toc = chapters
+    book.add_item(ebooklib.epub.EpubNcx())
+    book.add_item(ebooklib.epub.EpubNav())
+    book.spine = ["nav", *chapters]
+    ebooklib.epub.write_epub(str(path), book)
+
+
 if __name__ == "__main__":
     write_xlsx(FIXTURES / "trasferte.xlsx")
     write_pptx(FIXTURES / "accoglienza.pptx")
     write_odt(FIXTURES / "smart-working.odt")
     write_ods(FIXTURES / "presenze.ods")
+    write_epub(FIXTURES / "sicurezza.epub")

@@ -60,6 +60,14 @@ impl Block {
         Block { kind, text: text.into(), anchor: None }
     }
 
+    /// The same block inside of a document in which its own is a section.
+    pub(super) fn one_level_deeper(mut self) -> Self {
+        if let BlockKind::Heading { level, .. } = &mut self.kind {
+            *level = (*level + 1).min(6);
+        }
+        self
+    }
+
     /// The heading without markup, if this is one.
     pub fn label(&self) -> Option<&str> {
         match &self.kind {

@@ -40,10 +40,6 @@ impl<'a> Archive<'a> {
         Some((file.name().ok()?.into_owned(), file.encrypted()))
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.zip.index_for_name(name).is_some()
-    }
-
     /// The bytes of the part of this number.
     pub(super) fn bytes_at(&mut self, index: usize) -> Result<Vec<u8>, ExtractError> {
         let file = self.zip.by_index(index).map_err(|reason| self.source.damaged(reason))?;

@@ -4,7 +4,9 @@
 mod archive;
 mod csv;
 mod docx;
+mod email;
 mod encoding;
+mod epub;
 mod html;
 mod markdown;
 mod opendocument;
@@ -16,6 +18,7 @@ mod table;
 mod text;
 mod xlsx;
 mod xml;
+mod zip;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -42,6 +45,10 @@ pub enum Format {
     Odt,
     Ods,
     Odp,
+    Epub,
+    Email,
+    Mailbox,
+    Zip,
 }
 
 #[derive(Debug, Error)]
@@ -64,6 +71,8 @@ pub enum ExtractError {
     Damaged { path: PathBuf, format: &'static str, reason: String },
     #[error("`{}` unpacks to more than the limit of {limit_bytes} bytes: split it", .path.display())]
     UnpacksTooLarge { path: PathBuf, limit_bytes: u64 },
+    #[error("`{}` holds {entries} files, more than the limit of {limit}: split it", .path.display())]
+    TooManyEntries { path: PathBuf, entries: usize, limit: usize },
     #[error("`{}` took longer than the limit of {seconds} s to read: split it", .path.display())]
     TooSlow { path: PathBuf, seconds: u64 },
     #[error("`{}` ended its reader ({reason}): it is damaged or too complex, save it again", .path.display())]
@@ -77,9 +86,9 @@ pub enum ExtractError {
 
 impl Format {
     /// All extensions that are read, in lower case and without the dot.
-    pub const EXTENSIONS: [&str; 16] = [
+    pub const EXTENSIONS: [&str; 20] = [
         "md", "markdown", "html", "htm", "xhtml", "txt", "text", "csv", "tsv", "pdf", "docx", "xlsx", "pptx", "odt",
-        "ods", "odp",
+        "ods", "odp", "epub", "eml", "mbox", "zip",
     ];
 
     /// The format by the file's extension, whatever its case; `None` if it is not one that is read.
@@ -96,6 +105,10 @@ impl Format {
             "odt" => Some(Format::Odt),
             "ods" => Some(Format::Ods),
             "odp" => Some(Format::Odp),
+            "epub" => Some(Format::Epub),
+            "eml" => Some(Format::Email),
+            "mbox" => Some(Format::Mailbox),
+            "zip" => Some(Format::Zip),
             _ => None,
         }
     }
@@ -114,6 +127,10 @@ impl Format {
             Format::Odt => "ODT",
             Format::Ods => "ODS",
             Format::Odp => "ODP",
+            Format::Epub => "EPUB",
+            Format::Email => "EML",
+            Format::Mailbox => "mbox",
+            Format::Zip => "ZIP",
         }
     }
 
@@ -180,6 +197,10 @@ fn extract_within(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractE
         Format::Xlsx => xlsx::extract(bytes, source)?,
         Format::Pptx => pptx::extract(bytes, source)?,
         Format::Odt | Format::Ods | Format::Odp => opendocument::extract(bytes, source)?,
+        Format::Epub => epub::extract(bytes, source)?,
+        Format::Email => email::extract(bytes, source)?,
+        Format::Mailbox => email::extract_mailbox(bytes, source)?,
+        Format::Zip => zip::extract(bytes, source)?,
     };
     if document.has_text() { Ok(document) } else { Err(ExtractError::NoText { path: path.to_owned() }) }
 }

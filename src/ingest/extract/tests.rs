@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use zip::write::{SimpleFileOptions, ZipWriter};
+use ::zip::write::{SimpleFileOptions, ZipWriter};
 
 use super::*;
 
@@ -149,6 +149,11 @@ fn formats_by_extension() {
         ("a.md", Some(Format::Markdown)),
         ("a.b.HTM", Some(Format::Html)),
         ("a.Docx", Some(Format::Docx)),
+        ("a.TSV", Some(Format::Csv)),
+        ("a.xlsx", Some(Format::Xlsx)),
+        ("a.odp", Some(Format::Odp)),
+        ("a.mbox", Some(Format::Mailbox)),
+        ("a.zip", Some(Format::Zip)),
         ("a.png", None),
         ("md", None),
     ] {
@@ -201,6 +206,114 @@ fn damaged_bytes_do_not_panic() {
             }
             damaged.truncate(damaged.len() - seed % 50);
             let _ = here(name, &damaged);
+        }
+    }
+}
+
+/// One small file of each format that is an archive, a mailbox or a message.
+fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/documents");
+    let read = |name: &str| std::fs::read(fixtures.join(name)).unwrap();
+    let mail = b"Subject: =?utf-8?q?Ciao?=\nFrom: a@acme.example\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\
+        Content-Type: text/html\n\n<p>Testo</p>\n--b\nContent-Type: message/rfc822\n\nSubject: x\n\ny\n--b--\n";
+    let mailbox =
+        [b"From a Tue Mar 31 14:30:05 2026\n", &mail[..], b"\nFrom b Tue Mar 31 14:30:05 2026\n", mail].concat();
+    let mixed =
+        archive(&[("a.xlsx", &read("trasferte.xlsx")), ("b.eml", mail), ("c.md", b"# Titolo"), ("d.csv", b"a;b\n1;2")]);
+    vec![
+        ("a.docx", docx()),
+        ("a.xlsx", read("trasferte.xlsx")),
+        ("a.pptx", read("accoglienza.pptx")),
+        ("a.odt", read("smart-working.odt")),
+        ("a.ods", read("presenze.ods")),
+        ("a.epub", read("sicurezza.epub")),
+        ("a.eml", mail.to_vec()),
+        ("a.mbox", mailbox),
+        ("a.zip", mixed),
+    ]
+}
+
+/// What a damaged file leads to: a document no larger than small files make, or an error that names the file.
+fn check_damaged(name: &str, bytes: &[u8]) {
+    match here(name, bytes) {
+        Ok(document) => {
+            let text: usize = document.blocks.iter().map(|block| block.text.len()).sum();
+            assert!(text < 8 << 20, "{name}: {text} bytes of text");
+        }
+        Err(error) => assert!(error.contains(name), "{name}: {error}"),
+    }
+}
+
+/// Numbers that look like chance and are the same in every run.
+fn numbers(seed: u64) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(seed.wrapping_mul(2).wrapping_add(1)), |state| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    })
+    .skip(1)
+    .map(|state| (state >> 33) as usize)
+}
+
+#[test]
+fn files_cut_at_any_length_do_not_panic() {
+    for (name, bytes) in samples() {
+        assert!(here(name, &bytes).is_ok(), "{name}");
+        let step = (bytes.len() / 300).max(1);
+        (0..bytes.len()).step_by(step).for_each(|end| check_damaged(name, &bytes[..end]));
+    }
+}
+
+#[test]
+fn files_with_flipped_bits_do_not_panic() {
+    for (name, bytes) in samples() {
+        for seed in 0..300 {
+            let mut damaged = bytes.clone();
+            let mut numbers = numbers(seed);
+            for (at, bit) in numbers.by_ref().take(2 * (1 + seed as usize % 8)).zip(0..) {
+                let at = at % damaged.len();
+                damaged[at] ^= 1 << (bit % 8);
+            }
+            check_damaged(name, &damaged);
+        }
+    }
+}
+
+/// Most flips inside of an archive fail its checksums: here the parts are damaged before they are packed, so that the
+/// readers of the formats see them.
+#[test]
+fn archives_of_damaged_parts_do_not_panic() {
+    for (name, bytes) in samples() {
+        let Ok(mut whole) = ::zip::ZipArchive::new(Cursor::new(&bytes[..])) else { continue };
+        let parts: Vec<(String, Vec<u8>)> = (0..whole.len())
+            .map(|index| {
+                let mut file = whole.by_index(index).unwrap();
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).unwrap();
+                (file.name().unwrap().into_owned(), bytes)
+            })
+            .collect();
+        for seed in 0..100 {
+            let mut numbers = numbers(seed + 1_000);
+            let mut next = || numbers.next().unwrap_or(0);
+            let mut damaged = parts.clone();
+            for (_, bytes) in damaged.iter_mut().filter(|(_, bytes)| !bytes.is_empty()) {
+                match next() % 4 {
+                    0 => bytes.truncate(next() % bytes.len()),
+                    1 => {
+                        // An element twice, or half of it.
+                        let (from, to) = (next() % bytes.len(), next() % bytes.len());
+                        let piece = bytes[from.min(to)..from.max(to)].to_vec();
+                        let at = next() % bytes.len();
+                        bytes.splice(at..at, piece);
+                    }
+                    2 => {
+                        let at = next() % bytes.len();
+                        bytes[at] = b"<>&\"/0="[next() % 7];
+                    }
+                    _ => {}
+                }
+            }
+            let damaged: Vec<(&str, &[u8])> = damaged.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+            check_damaged(name, &archive(&damaged));
         }
     }
 }
