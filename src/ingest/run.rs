@@ -44,7 +44,7 @@ pub struct IndexRun<'a> {
     pub collections: &'a [Collection],
     /// Reads the folders of this one alone; the others stay as they are in the index.
     pub only: Option<&'a str>,
-    /// The program that extracts PDF and DOCX files in a process of their own: this one.
+    /// The program that extracts archives and binary files in a process of their own: this one.
     pub executable: &'a Path,
     /// Reads everything again instead of what changed.
     pub full: bool,

@@ -2,6 +2,7 @@
 //! a child process under limits (`sandbox`).
 
 mod archive;
+mod asciidoc;
 mod csv;
 mod docx;
 mod email;
@@ -12,6 +13,7 @@ mod markdown;
 mod opendocument;
 mod pdf;
 mod pptx;
+mod rst;
 mod sandbox;
 mod source;
 mod table;
@@ -37,6 +39,8 @@ pub enum Format {
     Markdown,
     Html,
     Text,
+    ReStructuredText,
+    AsciiDoc,
     Csv,
     Pdf,
     Docx,
@@ -86,9 +90,9 @@ pub enum ExtractError {
 
 impl Format {
     /// All extensions that are read, in lower case and without the dot.
-    pub const EXTENSIONS: [&str; 20] = [
-        "md", "markdown", "html", "htm", "xhtml", "txt", "text", "csv", "tsv", "pdf", "docx", "xlsx", "pptx", "odt",
-        "ods", "odp", "epub", "eml", "mbox", "zip",
+    pub const EXTENSIONS: [&str; 23] = [
+        "md", "markdown", "html", "htm", "xhtml", "txt", "text", "rst", "adoc", "asciidoc", "csv", "tsv", "pdf",
+        "docx", "xlsx", "pptx", "odt", "ods", "odp", "epub", "eml", "mbox", "zip",
     ];
 
     /// The format by the file's extension, whatever its case; `None` if it is not one that is read.
@@ -97,6 +101,8 @@ impl Format {
             "md" | "markdown" => Some(Format::Markdown),
             "html" | "htm" | "xhtml" => Some(Format::Html),
             "txt" | "text" => Some(Format::Text),
+            "rst" => Some(Format::ReStructuredText),
+            "adoc" | "asciidoc" => Some(Format::AsciiDoc),
             "csv" | "tsv" => Some(Format::Csv),
             "pdf" => Some(Format::Pdf),
             "docx" => Some(Format::Docx),
@@ -119,6 +125,8 @@ impl Format {
             Format::Markdown => "Markdown",
             Format::Html => "HTML",
             Format::Text => "text",
+            Format::ReStructuredText => "reStructuredText",
+            Format::AsciiDoc => "AsciiDoc",
             Format::Csv => "CSV",
             Format::Pdf => "PDF",
             Format::Docx => "DOCX",
@@ -136,7 +144,10 @@ impl Format {
 
     /// Whether files of this format are always read in a child process.
     pub fn is_isolated(self) -> bool {
-        !matches!(self, Format::Markdown | Format::Html | Format::Text | Format::Csv)
+        !matches!(
+            self,
+            Format::Markdown | Format::Html | Format::Text | Format::ReStructuredText | Format::AsciiDoc | Format::Csv
+        )
     }
 }
 
@@ -191,6 +202,8 @@ fn extract_within(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractE
         Format::Markdown => markdown::extract(&text()?, path),
         Format::Text => text::extract(&text()?, path),
         Format::Html => html::extract(&page()?, path),
+        Format::ReStructuredText => rst::extract(&text()?, path),
+        Format::AsciiDoc => asciidoc::extract(&text()?, source)?,
         Format::Csv => csv::extract(&text()?, source)?,
         Format::Pdf => pdf::extract(bytes, path)?,
         Format::Docx => docx::extract(bytes, source)?,
