@@ -49,7 +49,7 @@ fn slide_order(xml: &str, source: Source<'_>) -> Result<Vec<String>, ExtractErro
         if let Token::Open(tag) = token
             && tag.local_name().as_ref() == "sldId"
         {
-            order.extend(prefixed_attribute(tag, "r:id"));
+            order.extend(prefixed_attribute(tag, "id"));
         }
         Ok(())
     })?;

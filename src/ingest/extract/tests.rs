@@ -3,6 +3,7 @@
 use std::io::{Cursor, Write};
 
 use ::zip::write::{SimpleFileOptions, ZipWriter};
+use proptest::proptest;
 
 use super::*;
 
@@ -197,6 +198,9 @@ fn damaged_bytes_do_not_panic() {
         ("a.html", read("wiki.html")),
         ("b.html", read("aiuto.html")),
         ("a.docx", docx()),
+        ("a.csv", b"Voce;Prezzo\n\"Caff\xc3\xa8; macinato\";1,20\n\nNota;\n".to_vec()),
+        ("a.rst", RST.as_bytes().to_vec()),
+        ("a.adoc", ASCIIDOC.as_bytes().to_vec()),
     ] {
         for seed in 0..200_usize {
             let mut damaged = bytes.clone();
@@ -206,6 +210,21 @@ fn damaged_bytes_do_not_panic() {
             }
             damaged.truncate(damaged.len() - seed % 50);
             let _ = here(name, &damaged);
+        }
+    }
+}
+
+const RST: &str = "Guida\n=====\n\n- **uno**\n\n  1. `due <a>`_\n\n.. note::\n   :name: x\n\n   Testo::\n\n     code\n\n\
+    ==  ==\na   b\n==  ==\nc   d\n==  ==\n\n+---+---+\n| a | b |\n+===+===+\n| c | d |\n+---+---+\n\n:campo: valore\n";
+const ASCIIDOC: &str = "= Guida\n:nome: valore\n\n== {nome}\n\n* *uno*\n+\ndue\n\n[cols=2*]\n|===\n|a |b\n\n|c\n|d\n|===\n\n\
+    termine:: https://acme.example[sito]\n\n----\ncode\n----\n\n____\n<<x,y>>\n____\n";
+
+proptest! {
+    /// Texts of nothing but markup end in a document or an error, never in a panic.
+    #[test]
+    fn texts_of_markup_do_not_panic(text in r#"[-=*_`|:.,;+#~<>{}\[\]()"'^/\\ \n\t1axàè]{0,300}"#) {
+        for name in ["a.rst", "a.adoc", "a.csv", "a.tsv", "a.eml"] {
+            let _ = here(name, text.as_bytes());
         }
     }
 }

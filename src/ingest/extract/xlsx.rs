@@ -79,8 +79,7 @@ fn read_workbook(xml: &str, source: Source<'_>) -> Result<Workbook, ExtractError
             "workbookPr" => workbook.from_1904 = attribute(tag, "date1904").is_some_and(|v| v == "1" || v == "true"),
             "sheet" => {
                 let name = attribute(tag, "name").unwrap_or_default().trim().to_owned();
-                // Strict files have a prefix of their own for it; `sheetId` is another thing.
-                let relation = prefixed_attribute(tag, "r:id").or_else(|| attribute(tag, "id"));
+                let relation = prefixed_attribute(tag, "id");
                 let hidden = attribute(tag, "state").is_some_and(|state| state != "visible");
                 if let Some(relation) = relation {
                     workbook.sheets.push(Sheet { name, relation, hidden });

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::QName;
 
 use super::ExtractError;
 use super::archive::{Archive, resolve};
@@ -51,9 +52,10 @@ pub(super) fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
     quick_xml::escape::unescape(&found.value).ok().map(|value| value.into_owned())
 }
 
-/// The value of an attribute that is written with just this prefix: `r:id` beside `id`.
+/// The value of an attribute that is written with a prefix: `r:id` beside `id`.
 pub(super) fn prefixed_attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
-    let found = tag.attributes().with_checks(false).flatten().find(|found| found.key.as_ref() == name)?;
+    let is_meant = |key: QName<'_>| key.prefix().is_some() && key.local_name().as_ref() == name;
+    let found = tag.attributes().with_checks(false).flatten().find(|found| is_meant(found.key))?;
     quick_xml::escape::unescape(&found.value).ok().map(|value| value.into_owned())
 }
 

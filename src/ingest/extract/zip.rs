@@ -1,6 +1,7 @@
 //! ZIP to one document: every file in it that can be read is a section under its path. Runs in the child process;
 //! nothing is written to the disk, a path in the archive is only shown, and an archive inside of it is not opened.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::archive::Archive;
@@ -52,7 +53,9 @@ fn entry(archive: &mut Archive<'_>, index: usize, inner: Source<'_>) -> Result<D
     if inner.format == Format::Html && encoding::decode_html(&bytes).is_some_and(|page| html::is_hostile(&page)) {
         return Err(inner.damaged("it is nested too deep"));
     }
-    extract_within(&bytes, inner)
+    // Readers of PDF panic: that ends the entry and not the archive.
+    catch_unwind(AssertUnwindSafe(|| extract_within(&bytes, inner)))
+        .unwrap_or_else(|_| Err(inner.damaged("it ended its reader")))
 }
 
 /// The document as a section. Its title is shown if it is neither a heading of its own nor the file's name.
