@@ -13,15 +13,17 @@ use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
 use crate::ingest::{IndexReport, IndexRun, IngestError, Manifest, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
-use crate::retrieval::{Embedder, EmbedderOptions, IndexStore, RetrievalError, Searcher};
-use crate::settings::{KvPrecision, Settings};
+use crate::retrieval::{Embedder, EmbedderOptions, IndexStore, Precision, RetrievalError, Searcher};
+use crate::settings::{KvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
 
 mod chats;
 mod house;
+mod indexing;
 mod service;
 
 pub use chats::Chats;
+pub use indexing::Indexing;
 pub use service::Service;
 
 #[derive(Debug, Error)]
@@ -73,6 +75,7 @@ pub struct IndexScope {
 /// What answers questions.
 pub struct Loaded {
     pub answerer: Arc<Answerer>,
+    pub indexing: Arc<Indexing>,
     /// Name of the model that writes; empty when answers are quotes.
     pub model: String,
 }
@@ -124,8 +127,17 @@ impl App {
         Ok(EmbedderOptions {
             model: self.models.resolve_embedding(&self.settings.models.embedding)?,
             runtime: self.models.resolve_runtime(&self.settings.models.onnxruntime)?,
+            precision: match self.settings.retrieval.weights {
+                WeightPrecision::F32 => Precision::F32,
+                WeightPrecision::Int8 => Precision::Int8,
+            },
             threads: (threads > 0).then_some(threads),
         })
+    }
+
+    /// The embedding model with weights of another precision than the settings'.
+    pub fn embedder_with(&self, precision: Precision) -> Result<Arc<Embedder>, AppError> {
+        Ok(Arc::new(Embedder::start(&EmbedderOptions { precision, ..self.embedder_options()? })?))
     }
 
     /// Loads the embedding model (a second or two) and starts its thread.
@@ -206,7 +218,9 @@ impl App {
             Err(other) => return Err(other),
         };
         let model = engine.as_ref().map_or_else(String::new, |engine| engine.model_name().to_owned());
-        Ok(Some(Loaded { answerer: self.answerer(searcher, engine), model }))
+        let answerer = self.answerer(searcher, engine);
+        let indexing = Indexing::new(self.clone(), Arc::clone(&answerer), stop.clone());
+        Ok(Some(Loaded { answerer, indexing, model }))
     }
 
     fn answerer(&self, searcher: Arc<Searcher>, engine: Option<Arc<Engine>>) -> Arc<Answerer> {

@@ -48,7 +48,7 @@ impl App {
         }
         let folder = self.data().join("store");
         let store = tokio::task::spawn_blocking(move || Store::open(&folder)).await.map_err(AppError::Panicked)??;
-        let house = ChatHouse::new(self, loaded, stop);
+        let house = ChatHouse::new(self, loaded);
         let limits = DeskLimits {
             quota: QuotaLimits {
                 person_per_hour: settings.chat.person_per_hour,

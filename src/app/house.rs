@@ -1,13 +1,13 @@
 //! The house as the chat platforms see it: answers, quotes, its condition, index runs.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, IndexScope, Loaded};
+use super::{App, IndexScope, Indexing, Loaded};
 use crate::answer::{AnswerEvent, Answerer};
 use crate::chat::connection::Connection;
 use crate::chat::house::{Condition, House, ReindexEvent};
@@ -25,21 +25,19 @@ pub struct ChatHouse {
     answerer: Arc<Answerer>,
     model: String,
     started: Instant,
-    indexing: Arc<AtomicBool>,
+    indexing: Arc<Indexing>,
     connections: OnceLock<Vec<(&'static str, watch::Receiver<Connection>)>>,
-    stop: CancellationToken,
 }
 
 impl ChatHouse {
-    pub fn new(app: &App, loaded: &Loaded, stop: &CancellationToken) -> Arc<Self> {
+    pub fn new(app: &App, loaded: &Loaded) -> Arc<Self> {
         Arc::new(ChatHouse {
             app: app.clone(),
             answerer: loaded.answerer.clone(),
             model: loaded.model.clone(),
             started: Instant::now(),
-            indexing: Arc::default(),
+            indexing: Arc::clone(&loaded.indexing),
             connections: OnceLock::new(),
-            stop: stop.clone(),
         })
     }
 
@@ -82,29 +80,15 @@ impl House for ChatHouse {
 
     fn reindex(&self, collection: Option<String>) -> mpsc::Receiver<ReindexEvent> {
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
-        if self.indexing.swap(true, Ordering::AcqRel) {
-            let _ = sender.try_send(ReindexEvent::Busy);
-            return receiver;
-        }
-        let (app, indexing, stop) = (self.app.clone(), Arc::clone(&self.indexing), self.stop.clone());
-        let embedder = Arc::clone(self.answerer.searcher().embedder());
-        let answerer = Arc::clone(&self.answerer);
+        let indexing = Arc::clone(&self.indexing);
         tokio::task::spawn_blocking(move || {
-            let _running = Running(indexing);
             let progress = Told::new(sender);
-            let outcome = app.index(&embedder, &IndexScope { collection, full: false }, &progress, &stop);
-            let last = match outcome {
-                Ok(report) => match answerer.searcher().reload() {
-                    Ok(_) => ReindexEvent::Done {
-                        documents: report.documents,
-                        passages: report.passages,
-                        embedded: report.embedded_passages,
-                        skipped: report.skipped.len(),
-                    },
-                    Err(error) => {
-                        tracing::error!(error = &error as &dyn std::error::Error, "the new index cannot be used");
-                        ReindexEvent::Failed
-                    }
+            let last = match indexing.run(&IndexScope { collection, full: false }, &progress) {
+                Ok(report) => ReindexEvent::Done {
+                    documents: report.documents,
+                    passages: report.passages,
+                    embedded: report.embedded_passages,
+                    skipped: report.skipped.len(),
                 },
                 Err(error) if error.is_temporary() => ReindexEvent::Busy,
                 Err(error) => {
@@ -115,15 +99,6 @@ impl House for ChatHouse {
             let _ = progress.sender.blocking_send(last);
         });
         receiver
-    }
-}
-
-/// An index run is under way for as long as this lives, also when it panics.
-struct Running(Arc<AtomicBool>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -23,6 +23,7 @@ impl ServeArguments {
         if let Some(loaded) = load_indexed(&app, &stop).await? {
             chats = app.open_chats(&loaded, &stop).await?;
             page.ready(&loaded, &stop);
+            tokio::spawn(loaded.indexing.follow_folders());
         }
         page.close_after(&stop).await?;
         if let Some(chats) = chats {
@@ -90,7 +91,14 @@ pub(super) async fn load_indexed(app: &App, stop: &CancellationToken) -> anyhow:
         }
         Err(error) => return Err(error.into()),
     }
-    Ok(app.load(stop).await?)
+    match app.load(stop).await {
+        Err(AppError::Retrieval(reason @ RetrievalError::OtherModel { .. })) if !app.collections().is_empty() => {
+            tracing::warn!("reading the knowledge folders: {reason}");
+            bring_up_to_date(app, stop).await?;
+            Ok(app.load(stop).await?)
+        }
+        loaded => Ok(loaded?),
+    }
 }
 
 /// Brings the index up to date and says in a line what was done.

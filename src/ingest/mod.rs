@@ -9,7 +9,9 @@ mod patterns;
 mod reading;
 mod run;
 mod walk;
+mod watch;
 
 pub use extract::run_child;
 pub use manifest::{FileEntry, FileState, KnownFile, Manifest};
-pub use run::{IndexReport, IndexRun, IngestError, Progress, SkippedFile};
+pub use run::{IndexReport, IndexRun, IngestError, NoProgress, Progress, SkippedFile};
+pub use watch::FolderWatch;

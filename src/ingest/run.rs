@@ -61,6 +61,15 @@ pub trait Progress: Sync {
     fn finish(&self);
 }
 
+/// Nobody waits for the run.
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn start(&self, _files: usize) {}
+    fn file(&self, _passages: usize) {}
+    fn finish(&self) {}
+}
+
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct IndexReport {

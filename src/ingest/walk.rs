@@ -170,7 +170,7 @@ impl Walk<'_> {
 }
 
 /// Dot files, and the lock files that office programs leave beside an open document.
-fn is_hidden(name: &[u8]) -> bool {
+pub(super) fn is_hidden(name: &[u8]) -> bool {
     name.starts_with(b".") || name.starts_with(b"~$")
 }
 

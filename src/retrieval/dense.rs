@@ -145,6 +145,11 @@ impl Vectors {
         self.rows_of.get(&id).cloned().unwrap_or_default().map(|row| self.row(row))
     }
 
+    /// Of each row.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PassageId> {
+        (0..self.count).map(|row| self.id_of_row(row))
+    }
+
     pub(super) fn tag(&self, id: PassageId) -> Option<Tag> {
         self.rows_of.get(&id).map(|rows| self.tag_of_row(rows.start))
     }

@@ -244,6 +244,14 @@ impl Generation {
         }
     }
 
+    /// What the embedding model reads of passages all over the index, at most so many.
+    pub fn texts_to_embed(&self, texts_max: usize) -> Result<Vec<String>, RetrievalError> {
+        let step = (self.vectors.passages() / texts_max.max(1)).max(1);
+        let passages = self.vectors.ids().step_by(step).take(texts_max).map(|id| self.lexical.passage(id));
+        let texts = passages.filter_map(|passage| passage.map(|p| Some(p?.text_to_embed())).transpose());
+        texts.collect()
+    }
+
     /// `None`: the passage is not in this generation.
     pub fn vectors_of(&self, id: PassageId) -> Option<PassageVectors> {
         let whole = self.vectors.vectors_of(id).next()?.to_vec();

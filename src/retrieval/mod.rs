@@ -14,7 +14,7 @@ mod parts;
 mod search;
 
 pub use analysis::{codes, terms};
-pub use embed::{Embedder, EmbedderOptions, EmbeddingModel};
+pub use embed::{Embedder, EmbedderOptions, EmbeddingModel, Precision};
 pub use error::RetrievalError;
 pub use generation::{Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors};
 pub use search::{Hit, Hits, SearchQuery, SearchTimings, Searcher};

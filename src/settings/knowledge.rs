@@ -9,13 +9,23 @@ use serde::{Deserialize, Serialize};
 use super::sections::is_subject;
 use crate::domain::{Collection, DEFAULT_COLLECTION, Language, LinkTemplate, Readership};
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KnowledgeSettings {
     /// The folders whose documents are answered from; whoever may ask may read them.
     pub folders: Vec<PathBuf>,
     /// Further folders by the name of their collection.
     pub collections: BTreeMap<String, CollectionSettings>,
+    /// Whether the service notices changes in the folders by itself.
+    pub watch: bool,
+    /// Seconds until it compares the folders with the index all the same.
+    pub compare_every_s: u64,
+}
+
+impl Default for KnowledgeSettings {
+    fn default() -> Self {
+        KnowledgeSettings { folders: Vec::new(), collections: BTreeMap::new(), watch: true, compare_every_s: 600 }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,5 +11,5 @@ pub use load::{Overrides, SettingsError, load};
 pub use secret::Secret;
 pub use sections::{
     AnswerSettings, ChatSettings, DataSettings, InferenceSettings, KvPrecision, ModelsSettings, RetrievalSettings,
-    Settings, SlackSettings, TelegramSettings, WebSettings,
+    Settings, SlackSettings, TelegramSettings, WebSettings, WeightPrecision,
 };

@@ -63,6 +63,16 @@ impl Default for ModelsSettings {
 pub struct RetrievalSettings {
     /// Threads of the embedding model; 0: one per core.
     pub threads: usize,
+    /// What the weights of the embedding model are held in.
+    pub weights: WeightPrecision,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightPrecision {
+    F32,
+    #[default]
+    Int8,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -262,7 +272,8 @@ impl Settings {
             let outside = !(low..=high).contains(&value);
             outside.then(|| (key, format!("{value} is not between {low} and {high}")))
         };
-        within("retrieval.threads", self.retrieval.threads, 0, 256)
+        within("knowledge.compare_every_s", self.knowledge.compare_every_s as usize, 10, 7 * 24 * 3600)
+            .or_else(|| within("retrieval.threads", self.retrieval.threads, 0, 256))
             .or_else(|| within("inference.context_tokens_max", self.inference.context_tokens_max, 512, 131_072))
             .or_else(|| within("inference.slots", self.inference.slots, 1, 16))
             .or_else(|| within("inference.queue_max", self.inference.queue_max, 1, 64))

@@ -11,7 +11,8 @@ fn handbook_questions_find_their_documents() {
     let answerable: Vec<_> = results.iter().filter(|result| result["answerable"] == true).collect();
     let found = answerable.iter().filter(|result| result["rank"].as_u64().is_some_and(|rank| rank <= 3)).count();
     assert_eq!(answerable.len(), 52);
-    assert!(found >= 50, "only {found} of 52 questions have a right document among the first 3 hits");
+    // 50 with weights in 32 bits; in 8 bits a near tie falls this way or that, depending on the processor.
+    assert!(found >= 48, "only {found} of 52 questions have a right document among the first 3 hits");
     let gate = &evaluation["gate"];
     assert_eq!(gate["unanswerable"], 8);
 }

@@ -7,6 +7,7 @@ mod chats;
 mod commands;
 mod contract_slack;
 mod contract_telegram;
+mod embedding;
 #[path = "../support/mod.rs"]
 mod fakes;
 mod handbook;
@@ -18,5 +19,6 @@ mod rendering;
 mod scripted;
 mod skip;
 mod support;
+mod watch;
 mod web;
 mod webdriver;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
+use cervella::retrieval::{Embedder, EmbedderOptions, Precision};
 use tempfile::TempDir;
 
 use crate::skip::skip;
@@ -72,4 +73,13 @@ pub fn handbook() -> Option<&'static Path> {
         Some(data)
     });
     HANDBOOK.as_ref().map(TempDir::path)
+}
+
+/// The embedding model in this process; `None`, said aloud, when it is not installed.
+pub fn embedder(precision: Precision) -> Option<Embedder> {
+    let models = models()?;
+    let runtime = std::fs::read_dir(models.join("onnxruntime")).ok()?.flatten().map(|entry| entry.path());
+    let runtime = runtime.into_iter().find(|path| path.to_string_lossy().contains(".so"))?;
+    let options = EmbedderOptions { model: models.join("multilingual-e5-small"), runtime, precision, threads: None };
+    Some(Embedder::start(&options).expect("the model loads"))
 }

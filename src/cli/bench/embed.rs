@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::cli::output;
+use crate::retrieval::Precision;
 
 /// Words of the measured texts; which ones does not matter to the model's speed.
 const WORDS: &str = "the leave request of a colleague è approvata dal responsabile entro dieci giorni and then it is \
@@ -24,6 +25,9 @@ pub(in crate::cli) struct EmbedBench {
     /// Measured runs
     #[arg(long, value_name = "R", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     runs: u16,
+    /// Compare with the model in 32 bits, in turns, on passages of the index
+    #[arg(long)]
+    compare: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -40,8 +44,23 @@ struct EmbedFigures {
     runs: usize,
 }
 
+#[derive(Serialize)]
+struct ComparedFigures {
+    f32_tok_s: f64,
+    int8_tok_s: f64,
+    ratio: f64,
+    cosine_mean: f64,
+    cosine_least: f64,
+    passages: usize,
+    tokens: usize,
+    runs: usize,
+}
+
 impl EmbedBench {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
+        if self.compare {
+            return self.run_compared(app);
+        }
         let start = Instant::now();
         let embedder = app.embedder()?;
         let load_s = start.elapsed().as_secs_f64();
@@ -83,5 +102,41 @@ impl EmbedBench {
         ))?;
         output::line(format!("query     {:>9.2} ms", figures.query_ms))?;
         output::line(format!("loaded    {load_s:>9.2} s"))
+    }
+
+    fn run_compared(self, app: &App) -> anyhow::Result<()> {
+        let exact = app.embedder_with(Precision::F32)?;
+        let int8 = app.embedder_with(Precision::Int8)?;
+        let texts = app.index_store().open_current()?.texts_to_embed(self.passages.into())?;
+        let tokens: usize = texts.iter().map(|text| int8.count_tokens(text)).sum();
+        let (mut of_exact, mut of_int8) = (Vec::new(), Vec::new());
+        let mut cosines = Vec::new();
+        for _ in 0..self.runs {
+            let start = Instant::now();
+            let exact = exact.passages(&texts)?;
+            of_exact.push(tokens as f64 / start.elapsed().as_secs_f64());
+            let start = Instant::now();
+            let int8 = int8.passages(&texts)?;
+            of_int8.push(tokens as f64 / start.elapsed().as_secs_f64());
+            cosines = exact.iter().zip(&int8).map(|(a, b)| a.iter().zip(b).map(|(x, y)| x * y).sum()).collect();
+        }
+        cosines.sort_by(f32::total_cmp);
+        let (f32_tok_s, int8_tok_s) = (super::median(of_exact), super::median(of_int8));
+        let figures = ComparedFigures {
+            f32_tok_s,
+            int8_tok_s,
+            ratio: int8_tok_s / f32_tok_s,
+            cosine_mean: f64::from(cosines.iter().sum::<f32>()) / cosines.len().max(1) as f64,
+            cosine_least: f64::from(cosines.first().copied().unwrap_or_default()),
+            passages: texts.len(),
+            tokens,
+            runs: self.runs.into(),
+        };
+        if self.json {
+            return output::json(&figures);
+        }
+        output::line(format!("32 bits   {f32_tok_s:>9.0} tokens/s ({} passages, {tokens} tokens)", texts.len()))?;
+        output::line(format!("8 bits    {int8_tok_s:>9.0} tokens/s, {:.2} times as many", figures.ratio))?;
+        output::line(format!("cosine    {:>9.4} on average, {:.4} at least", figures.cosine_mean, figures.cosine_least))
     }
 }

@@ -1,13 +1,18 @@
 //! Embeddings by fastembed on a thread of their own, so that a query never waits behind a generation. Queries overtake
 //! passages: the index run hands over small batches and a query waits for one of them at most.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+mod int8;
+mod model;
+mod onnx;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
-use fastembed::{InitOptionsUserDefined, Pooling, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
-use ort::environment::Environment;
+use fastembed::TextEmbedding;
 use tokenizers::Tokenizer;
+
+use model::{Loaded, load_model, load_runtime};
 
 use super::RetrievalError;
 use super::centring::{LanguageMeans, QUESTIONS};
@@ -17,8 +22,6 @@ use crate::domain::LanguageDetector;
 const QUEUE_MAX: usize = 64;
 /// What is embedded in one go, with its padding: about a third of a second of work on two cores.
 const BATCH_BYTES: usize = 8192;
-/// Tokens that the model reads of a text.
-const TOKENS_MAX: usize = 512;
 
 /// The prefixes that the e5 models were trained with (Wang et al., "Multilingual E5 Text Embeddings", 2024, section 3).
 const QUERY_PREFIX: &str = "query: ";
@@ -31,8 +34,18 @@ pub struct EmbedderOptions {
     pub model: PathBuf,
     /// The ONNX Runtime library.
     pub runtime: PathBuf,
+    pub precision: Precision,
     /// `None`: as many as the machine has cores.
     pub threads: Option<usize>,
+}
+
+/// What the weights are held in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// As the model's file has them.
+    F32,
+    /// Quantized when they are first needed, and kept beside the file.
+    Int8,
 }
 
 /// Which model made a vector; vectors of different models cannot be compared.
@@ -74,7 +87,7 @@ impl Embedder {
     /// A missing or unfit library, and a model folder that is not complete, each with what to do about it.
     pub fn start(options: &EmbedderOptions) -> Result<Self, RetrievalError> {
         let environment = load_runtime(&options.runtime)?;
-        let (model, tokenizer, mut session) = load_model(options, environment)?;
+        let Loaded { model, tokenizer, mut session } = load_model(options, environment)?;
         let question_means = question_means(&mut session, model.dims)?;
         let queues = Arc::new(Queues::default());
         let (wake, woken) = mpsc::sync_channel::<()>(2 * QUEUE_MAX);
@@ -194,46 +207,4 @@ fn question_means(session: &mut TextEmbedding, dims: usize) -> Result<LanguageMe
         vectors.extend(embed(session, &texts)?.into_iter().map(|vector| (language, vector)));
     }
     Ok(LanguageMeans::of(dims, vectors.iter().map(|(language, vector)| (*language, &vector[..]))))
-}
-
-/// ONNX Runtime is loaded once for the whole process.
-fn load_runtime(path: &Path) -> Result<Environment, RetrievalError> {
-    static LOADED: OnceLock<Result<Environment, String>> = OnceLock::new();
-    let load = || {
-        let builder = ort::init_from(path).map_err(|e| e.to_string())?;
-        builder.build().map_err(|e| e.to_string())
-    };
-    LOADED.get_or_init(load).clone().map_err(|reason| RetrievalError::Runtime { path: path.to_owned(), reason })
-}
-
-fn load_model(
-    options: &EmbedderOptions,
-    environment: Environment,
-) -> Result<(EmbeddingModel, Tokenizer, TextEmbedding), RetrievalError> {
-    let unfit = |reason: String| RetrievalError::Model { path: options.model.clone(), reason };
-    let read = |name: &str| {
-        let path = options.model.join(name);
-        std::fs::read(&path).map_err(|e| unfit(format!("cannot read {name}: {e}")))
-    };
-    let weights = read("model.onnx")?;
-    let tokenizer_file = read("tokenizer.json")?;
-    let hash = blake3::Hasher::new().update(&weights).update(&tokenizer_file).finalize().to_hex().to_string();
-    let mut tokenizer = Tokenizer::from_bytes(&tokenizer_file).map_err(|e| unfit(e.to_string()))?;
-    tokenizer.with_truncation(None).map_err(|e| unfit(e.to_string()))?.with_padding(None);
-    let files = TokenizerFiles {
-        tokenizer_file,
-        config_file: read("config.json")?,
-        special_tokens_map_file: read("special_tokens_map.json")?,
-        tokenizer_config_file: read("tokenizer_config.json")?,
-    };
-    let model = UserDefinedEmbeddingModel::new(weights, files).with_pooling(Pooling::Mean);
-    let mut init = InitOptionsUserDefined::new().with_environment(environment).with_max_length(TOKENS_MAX);
-    if let Some(threads) = options.threads {
-        init = init.with_intra_threads(threads);
-    }
-    let mut session = TextEmbedding::try_new_from_user_defined(model, init).map_err(|e| unfit(e.to_string()))?;
-    // The first run allocates the arenas and tells the width.
-    let dims = embed(&mut session, &[QUERY_PREFIX.to_owned()])?.first().map_or(0, Vec::len);
-    let name = options.model.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok((EmbeddingModel { name, hash, dims }, tokenizer, session))
 }
