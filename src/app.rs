@@ -13,7 +13,7 @@ use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
 use crate::ingest::{IndexReport, IndexRun, IngestError, Manifest, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
-use crate::retrieval::{Embedder, EmbedderOptions, IndexStore, Precision, RetrievalError, Searcher};
+use crate::retrieval::{Embedder, EmbedderOptions, Generation, IndexStore, Precision, RetrievalError, Searcher};
 use crate::settings::{KvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
 
@@ -251,7 +251,11 @@ impl App {
     /// # Errors
     /// There is no index, or it cannot be read.
     pub fn index_fits_settings(&self) -> Result<bool, AppError> {
-        let manifest = Manifest::of(&self.index_store().open_current()?)?;
+        self.fits_settings(&self.index_store().open_current()?)
+    }
+
+    fn fits_settings(&self, generation: &Generation) -> Result<bool, AppError> {
+        let manifest = Manifest::of(generation)?;
         let collections = self.settings.knowledge.collections();
         // Without a folder the index is used as it was made elsewhere.
         Ok(collections.is_empty() || manifest.is_of(&collections))
@@ -275,7 +279,10 @@ impl App {
         if let Some(unknown) = scope.collection.as_ref().filter(|name| !self.collections().contains(name)) {
             return Err(AppError::NoCollection { name: unknown.clone(), known: self.collections().join(", ") });
         }
-        let executable = std::env::current_exe().map_err(AppError::Executable)?;
+        // Stays what it is when a newer program is installed over the running one.
+        let itself = PathBuf::from("/proc/self/exe");
+        let executable =
+            if itself.exists() { itself } else { std::env::current_exe().map_err(AppError::Executable)? };
         let run = IndexRun {
             store: &self.index_store(),
             embedder,

@@ -11,7 +11,7 @@ use super::{App, IndexScope, Indexing, Loaded};
 use crate::answer::{AnswerEvent, Answerer};
 use crate::chat::connection::Connection;
 use crate::chat::house::{Condition, House, ReindexEvent};
-use crate::domain::{Citation, Question, Reader};
+use crate::domain::{Citation, PassageId, Question, Reader};
 use crate::ingest::Progress;
 use crate::telemetry;
 
@@ -57,6 +57,17 @@ impl House for ChatHouse {
             tracing::warn!(error = &error as &dyn std::error::Error, "no quotes for an inline question");
             Vec::new()
         })
+    }
+
+    fn still_shows(&self, passages: &[PassageId], reader: &Reader) -> bool {
+        let shows = |&id: &PassageId| match self.answerer.document_of(id, reader) {
+            Ok(document) => !document.is_empty(),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "quotes are not shown again");
+                false
+            }
+        };
+        passages.iter().all(shows)
     }
 
     fn condition(&self) -> Condition {

@@ -1,7 +1,8 @@
 //! Index runs of the running service: one at a time, whoever wants them, and the new index live when they end.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,6 +17,8 @@ use crate::retrieval::RetrievalError;
 const QUIET: Duration = Duration::from_secs(1);
 /// After a change they are read within this time, even if it goes on.
 const QUIET_MAX: Duration = Duration::from_secs(4);
+/// After a run nothing is read for so many times its duration.
+const REST: u32 = 3;
 /// How often folders are compared that do not tell what changes in them.
 const SILENT_EVERY: Duration = Duration::from_secs(60);
 
@@ -23,12 +26,14 @@ pub struct Indexing {
     app: App,
     answerer: Arc<Answerer>,
     is_running: AtomicBool,
+    /// Name of the newest index, if it is not for us.
+    refused: Mutex<String>,
     stop: CancellationToken,
 }
 
 impl Indexing {
     pub fn new(app: App, answerer: Arc<Answerer>, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Indexing { app, answerer, is_running: AtomicBool::new(false), stop })
+        Arc::new(Indexing { app, answerer, is_running: AtomicBool::new(false), refused: Mutex::default(), stop })
     }
 
     /// Brings the index up to date and makes it the live one. Blocks.
@@ -40,10 +45,30 @@ impl Indexing {
             return Err(RetrievalError::Locked(self.app.index_store().root().to_owned()).into());
         }
         let _running = Running(&self.is_running);
-        let searcher = self.answerer.searcher();
-        let report = self.app.index(searcher.embedder(), scope, progress, &self.stop)?;
-        searcher.reload()?;
+        let report = self.app.index(self.answerer.searcher().embedder(), scope, progress, &self.stop)?;
+        self.adopt()?;
         Ok(report)
+    }
+
+    /// Makes the newest index the live one, if it was made of the collections of our settings: under others, what it
+    /// holds would be shown to the wrong readers. Returns whether there was one. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn adopt(&self) -> Result<bool, AppError> {
+        let searcher = self.answerer.searcher();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if searcher.store().current_name()? == *refused {
+            return Ok(false);
+        }
+        let Some(successor) = searcher.successor()? else { return Ok(false) };
+        if !self.app.fits_settings(&successor)? {
+            tracing::warn!("an index of other collections than those of the settings is not used: restart the service");
+            *refused = successor.name();
+            return Ok(false);
+        }
+        searcher.adopt(successor);
+        Ok(true)
     }
 
     /// Keeps the index on a par with the folders until the service stops: at once, when something changes in them, and
@@ -54,16 +79,17 @@ impl Indexing {
         if collections.is_empty() {
             return;
         }
-        let watch = settings.watch.then(|| FolderWatch::start(collections.iter().flat_map(|c| &c.folders)));
-        let mut every = Duration::from_secs(settings.compare_every_s);
-        for (folder, reason) in watch.iter().flat_map(|watch| &watch.silent) {
-            every = every.min(SILENT_EVERY);
-            let folder = folder.display();
-            tracing::warn!("{folder} is compared every {} s, because it is not watched: {reason}", every.as_secs());
-        }
+        let folders: Vec<PathBuf> = collections.into_iter().flat_map(|collection| collection.folders).collect();
+        let mut watch = None;
         let mut failed = String::new();
         loop {
-            let mut next = every;
+            if settings.watch && watch.as_ref().is_none_or(FolderWatch::is_stale) {
+                watch = self.watch(folders.clone()).await;
+            }
+            let is_silent = watch.as_ref().is_some_and(|watch| !watch.silent.is_empty());
+            let every = Duration::from_secs(settings.compare_every_s);
+            let mut next = if is_silent { every.min(SILENT_EVERY) } else { every };
+            let begun = Instant::now();
             match self.compare().await {
                 Ok(()) => failed.clear(),
                 // Whoever runs has begun before the last change.
@@ -79,11 +105,28 @@ impl Indexing {
                     }
                 }
             }
-            let waiting = tokio::time::timeout(next, change(watch.as_ref()));
+            let rest = begun.elapsed() * REST;
+            let waiting = async {
+                // Comparing reads every file: where folders change all the time, the machine is for the questions.
+                tokio::time::sleep(rest).await;
+                tokio::time::timeout(next, change(watch.as_ref())).await
+            };
             if self.stop.run_until_cancelled(waiting).await.is_none() {
                 return;
             }
         }
+    }
+
+    async fn watch(&self, folders: Vec<PathBuf>) -> Option<FolderWatch> {
+        let watch = tokio::task::spawn_blocking(move || FolderWatch::start(&folders)).await.ok()?;
+        for (folder, reason) in &watch.silent {
+            let folder = folder.display();
+            tracing::warn!(
+                "{folder} is compared every {} s, because it is not watched: {reason}",
+                SILENT_EVERY.as_secs()
+            );
+        }
+        Some(watch)
     }
 
     async fn compare(self: &Arc<Self>) -> Result<(), AppError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::{Indexing, Loaded};
 use crate::answer::{AnswerEvent, Answerer};
 use crate::chat::web::{Answering, DocumentError, SampleQuestion, ServiceStatus};
 use crate::domain::{Language, Passage, PassageId, Question, Reader};
@@ -23,6 +24,7 @@ pub struct Service {
 
 struct Parts {
     answerer: Arc<Answerer>,
+    indexing: Arc<Indexing>,
     /// Name of the answer model; empty when answers are quotes.
     model: String,
 }
@@ -33,8 +35,10 @@ impl Service {
     }
 
     /// From now on questions are taken. A second call changes nothing.
-    pub fn ready(&self, answerer: Arc<Answerer>, model: String) {
-        let _ = self.parts.set(Parts { answerer, model });
+    pub fn ready(&self, loaded: &Loaded) {
+        let Loaded { answerer, indexing, model } = loaded;
+        let (answerer, indexing) = (Arc::clone(answerer), Arc::clone(indexing));
+        let _ = self.parts.set(Parts { answerer, indexing, model: model.clone() });
     }
 
     /// Follows the index until `stop` is cancelled.
@@ -43,7 +47,7 @@ impl Service {
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let service = Arc::clone(&self);
             let looked = tokio::task::spawn_blocking(move || {
-                service.parts.get().map(|parts| parts.answerer.searcher().reload()).transpose()
+                service.parts.get().map(|parts| parts.indexing.adopt()).transpose()
             });
             match looked.await {
                 Ok(Ok(Some(true))) => tracing::info!("a new index is live"),

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::AnswerEvent;
-use crate::domain::{Citation, Question, Reader};
+use crate::domain::{Citation, PassageId, Question, Reader};
 
 pub trait House: Send + Sync + 'static {
     /// The events of one answer, through a bounded channel. Returns at once. Cancelling `cancel` or dropping the receiver
@@ -15,6 +15,9 @@ pub trait House: Send + Sync + 'static {
 
     /// The passages that this reader may see and that fit best, quoted, best first. Blocks.
     fn quotes(&self, text: &str, reader: &Reader, quotes_max: usize) -> Vec<Citation>;
+
+    /// Whether all these passages are still in the index, and this reader may see them. Blocks.
+    fn still_shows(&self, passages: &[PassageId], reader: &Reader) -> bool;
 
     /// How the house stands. Must not block.
     fn condition(&self) -> Condition;

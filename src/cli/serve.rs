@@ -61,7 +61,7 @@ impl Page {
         let generation = loaded.answerer.searcher().generation();
         let summary = generation.summary();
         tracing::info!(model = loaded.model, documents = summary.documents, passages = summary.passages, "ready");
-        self.service.ready(loaded.answerer.clone(), loaded.model.clone());
+        self.service.ready(loaded);
         telemetry::notify_ready();
         tokio::spawn(self.service.clone().follow_index(stop.clone()));
     }

@@ -1,6 +1,7 @@
 //! What the index knows of every file: kept beside the passages, in the same generation, so that the two never differ.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ pub struct Manifest {
 pub struct CollectionEntry {
     /// As it was when its folders were read.
     pub collection: Collection,
+    /// Of each folder by its real path: the device that it was on.
+    #[serde(default)]
+    pub devices: BTreeMap<PathBuf, u64>,
     /// By path, as passages name it.
     pub files: BTreeMap<String, FileEntry>,
 }
@@ -139,7 +143,7 @@ mod tests {
         };
         let before = [("a.md", "1"), ("b.md", "2"), ("c.md", "3")];
         let files = before.map(|(path, hash)| (path.to_owned(), entry(hash))).into();
-        let entry = CollectionEntry { collection: Collection::default(), files };
+        let entry = CollectionEntry { collection: Collection::default(), devices: BTreeMap::new(), files };
         let now = [("a.md", "1"), ("b.md", "9"), ("d.md", "4")].map(|(path, hash)| (path.to_owned(), hash.to_owned()));
         let now = BTreeMap::from(now);
         let difference = entry.difference(&Collection::default(), &now);

@@ -60,12 +60,19 @@ impl Reading<'_> {
         let mut embedded = 0;
         for work in work {
             self.go_on()?;
+            let mut hash = work.hash.to_owned();
             let (state, passages) = match extractor.extract(&work.file.path) {
                 Ok(document) => self.indexed(work, &document),
-                Err(e) => (FileState::Skipped { reason: e.to_string() }, Vec::new()),
+                Err(error) => {
+                    if error.may_pass() {
+                        // No file has this hash: the next run tries again.
+                        hash.clear();
+                    }
+                    (FileState::Skipped { reason: error.to_string() }, Vec::new())
+                }
             };
             self.progress.file(passages.len());
-            let entry = FileEntry { hash: work.hash.to_owned(), bytes: work.file.bytes, state };
+            let entry = FileEntry { hash, bytes: work.file.bytes, state };
             let of_collection = manifest.collections.entry(work.collection.name.clone()).or_default();
             of_collection.files.insert(work.file.name.clone(), entry);
             for passage in passages {
@@ -155,7 +162,11 @@ impl Reading<'_> {
 
 /// Of everything that the vectors of a passage are made from.
 fn text_hash(passage: &IndexedPassage) -> TextHash {
-    *blake3::hash(passage.text_to_embed().as_bytes()).as_bytes()
+    let mut hasher = blake3::Hasher::new();
+    for text in std::iter::once(passage.text_to_embed()).chain(passage.parts()) {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// What its text is written in, else what the admin says of the collection, else what the document says of itself:

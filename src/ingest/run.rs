@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::manifest::{CollectionEntry, Difference, FileEntry, FileState, Manifest};
 use super::reading::{Reading, Work};
-use super::walk::{FoundFile, Roots, walk};
+use super::walk::{FoundFile, Roots, Skipped, walk};
 use crate::domain::{Collection, PassageId};
 use crate::retrieval::{Embedder, Generation, IndexStore, RetrievalError};
 
@@ -90,6 +90,7 @@ struct Looked<'a> {
     collection: &'a Collection,
     files: BTreeMap<String, (FoundFile, String)>,
     difference: Difference,
+    devices: BTreeMap<PathBuf, u64>,
 }
 
 impl IndexRun<'_> {
@@ -98,6 +99,7 @@ impl IndexRun<'_> {
     /// was. A file that cannot be read is reported and skipped.
     pub fn run(&self) -> Result<IndexReport, IngestError> {
         let start = Instant::now();
+        let lock = self.store.lock()?;
         let base = self.base()?;
         let before = match &base {
             Some(base) => Manifest::of(base)?,
@@ -121,7 +123,7 @@ impl IndexRun<'_> {
         } else {
             let removed: Vec<PassageId> = gone.iter().flat_map(|file| file.passages()).copied().collect();
             let kept: Vec<PassageId> = manifest.files().flat_map(|file| file.entry.passages()).copied().collect();
-            let mut builder = self.store.build(self.embedder.model(), base.clone())?;
+            let mut builder = self.store.build(lock, self.embedder.model(), base.clone())?;
             removed.iter().for_each(|&id| builder.remove(id));
             let work = looked.iter().flat_map(|looked| {
                 let names = looked.difference.added.iter().chain(&looked.difference.changed);
@@ -133,7 +135,7 @@ impl IndexRun<'_> {
             let reading = Reading {
                 embedder: self.embedder,
                 executable: self.executable,
-                base: base.as_deref(),
+                base: base.as_deref().filter(|_| !self.full),
                 progress: self.progress,
                 cancel: self.cancel,
             };
@@ -161,17 +163,27 @@ impl IndexRun<'_> {
         has_base: bool,
         skipped: &mut Vec<SkippedFile>,
     ) -> Result<Vec<Looked<'_>>, IngestError> {
-        let roots = Roots::of(self.collections);
+        let missing = |missing: Skipped| IngestError::Folder { folder: missing.path, reason: missing.reason };
+        let roots = Roots::of(self.collections).map_err(missing)?;
         // Without an index there is nothing that could stay as it is.
         let only = self.only.filter(|_| has_base);
         let none = CollectionEntry::default();
         let mut all = Vec::new();
         for collection in self.collections.iter().filter(|collection| only.is_none_or(|only| only == collection.name)) {
             let walked = walk(collection, &roots);
+            let known = before.collections.get(&collection.name).unwrap_or(&none);
             // A share that is not mounted must not look like a folder whose documents were all deleted.
-            if let Some(missing) = walked.skipped.iter().find(|skipped| collection.folders.contains(&skipped.path)) {
-                return Err(IngestError::Folder { folder: missing.path.clone(), reason: missing.reason.clone() });
+            let unmounted = walked.roots.iter().find(|root| {
+                root.is_empty && known.devices.get(&root.folder).is_some_and(|&device| device != root.device)
+            });
+            let unmounted = unmounted.map(|root| Skipped {
+                path: root.folder.clone(),
+                reason: "it is empty and on another disk than before: is the share mounted?".to_owned(),
+            });
+            if let Some(reason) = walked.missing.or(unmounted.filter(|_| !self.full)) {
+                return Err(missing(reason));
             }
+            let devices = walked.roots.into_iter().map(|root| (root.folder, root.device)).collect();
             let mut skip = |path: String, reason: String| {
                 skipped.push(SkippedFile { collection: collection.name.clone(), path, reason });
             };
@@ -180,18 +192,20 @@ impl IndexRun<'_> {
             }
             let mut files = BTreeMap::new();
             for file in walked.files {
+                if self.cancel.is_cancelled() {
+                    return Err(IngestError::Cancelled);
+                }
                 match hash(&file.path) {
                     Ok(hash) => drop(files.insert(file.name.clone(), (file, hash))),
                     Err(error) => skip(file.name, format!("cannot be read: {error}")),
                 }
             }
             let hashes = files.iter().map(|(name, (_, hash))| (name.clone(), hash.clone())).collect();
-            let known = before.collections.get(&collection.name).unwrap_or(&none);
             let mut difference = known.difference(collection, &hashes);
             if self.full {
                 difference.changed.append(&mut difference.unchanged);
             }
-            all.push(Looked { collection, files, difference });
+            all.push(Looked { collection, files, difference, devices });
         }
         Ok(all)
     }
@@ -199,11 +213,12 @@ impl IndexRun<'_> {
     /// What of the index stays as it is.
     fn kept(&self, before: &Manifest, looked: &[Looked<'_>]) -> Manifest {
         let mut manifest = Manifest::default();
-        for Looked { collection, difference, .. } in looked {
+        for Looked { collection, difference, devices, .. } in looked {
             let known = before.collections.get(&collection.name);
             let kept =
                 difference.unchanged.iter().filter_map(|path| Some((path.clone(), known?.files.get(path)?.clone())));
-            let entry = CollectionEntry { collection: (*collection).clone(), files: kept.collect() };
+            let entry =
+                CollectionEntry { collection: (*collection).clone(), devices: devices.clone(), files: kept.collect() };
             manifest.collections.insert(collection.name.clone(), entry);
         }
         if self.only.is_some() {

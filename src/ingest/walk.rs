@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -42,6 +43,18 @@ pub struct Walked {
     pub skipped: Vec<Skipped>,
     /// Files whose format is not read.
     pub unsupported: usize,
+    /// A folder of the collection that could not be read at all.
+    pub missing: Option<Skipped>,
+    /// For each folder the number of its device, and whether it holds nothing: a share that is not mounted leaves an
+    /// empty folder on another device.
+    pub roots: Vec<RootState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootState {
+    pub folder: PathBuf,
+    pub device: u64,
+    pub is_empty: bool,
 }
 
 /// The folders of all collections, by their real paths: a file belongs to the innermost one that holds it, so that a
@@ -49,9 +62,14 @@ pub struct Walked {
 pub struct Roots(Vec<PathBuf>);
 
 impl Roots {
-    pub fn of(collections: &[Collection]) -> Self {
+    /// # Errors
+    /// A folder is not there: without it, nobody can tell which files are not for others to read.
+    pub fn of(collections: &[Collection]) -> Result<Self, Skipped> {
         let folders = collections.iter().flat_map(|collection| &collection.folders);
-        Roots(folders.filter_map(|folder| folder.canonicalize().ok()).collect())
+        let root = |folder: &PathBuf| {
+            folder.canonicalize().map_err(|error| Skipped { path: folder.clone(), reason: describe(&error) })
+        };
+        folders.map(root).collect::<Result<_, _>>().map(Roots)
     }
 
     fn is_one(&self, path: &Path) -> bool {
@@ -85,8 +103,8 @@ pub fn walk(collection: &Collection, roots: &Roots) -> Walked {
                     walk.folder(&root);
                 }
             }
-            Ok(_) => skip(&mut walk.walked, folder, "not a folder"),
-            Err(error) => skip(&mut walk.walked, folder, describe(&error)),
+            Ok(_) => walk.walked.missing = Some(Skipped { path: folder.clone(), reason: "not a folder".to_owned() }),
+            Err(error) => walk.walked.missing = Some(Skipped { path: folder.clone(), reason: describe(&error) }),
         }
     }
     let mut walked = walk.walked;
@@ -105,6 +123,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn folder(&mut self, root: &Path) {
         let mut entries = WalkDir::new(root).sort_by_file_name().into_iter();
+        let device = std::fs::metadata(root).map_or(0, |meta| meta.dev());
+        let is_empty = std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+        self.walked.roots.push(RootState { folder: root.to_owned(), device, is_empty });
         while let Some(entry) = entries.next() {
             match entry {
                 Ok(entry) if entry.depth() == 0 => {}
@@ -122,7 +143,11 @@ impl Walk<'_> {
                 }
                 Err(error) => {
                     let reason = error.io_error().map_or_else(|| "cannot be walked".to_owned(), describe);
-                    skip(&mut self.walked, error.path().unwrap_or(root), reason);
+                    let path = error.path().unwrap_or(root);
+                    match error.depth() {
+                        0 => self.walked.missing = Some(Skipped { path: path.to_owned(), reason }),
+                        _ => skip(&mut self.walked, path, reason),
+                    }
                 }
             }
         }
@@ -236,7 +261,8 @@ mod tests {
 
     fn walk(folders: &[PathBuf]) -> Walked {
         let collection = collection(folders);
-        super::walk(&collection, &Roots::of(std::slice::from_ref(&collection)))
+        let roots = Roots(folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect());
+        super::walk(&collection, &roots)
     }
 
     #[test]
@@ -297,7 +323,7 @@ mod tests {
         symlink(at("hr/uno.md"), at("tre.md")).unwrap();
         symlink(at("due.md"), at("hr/quattro.md")).unwrap();
         let (open, closed) = (collection(&[folder.path().to_owned()]), collection(&[at("hr")]));
-        let roots = Roots::of(&[open.clone(), closed.clone()]);
+        let roots = Roots::of(&[open.clone(), closed.clone()]).unwrap();
         let (open, closed) = (super::walk(&open, &roots), super::walk(&closed, &roots));
         assert_eq!((names(&open), names(&closed)), (vec!["due.md"], vec!["uno.md"]));
         assert_eq!((open.skipped.len(), closed.skipped.len()), (1, 1));
@@ -311,7 +337,7 @@ mod tests {
             exclude: vec!["old".to_owned()],
             ..collection(&[folder.path().to_owned()])
         };
-        let walked = super::walk(&collection, &Roots::of(std::slice::from_ref(&collection)));
+        let walked = super::walk(&collection, &Roots::of(std::slice::from_ref(&collection)).unwrap());
         assert_eq!(names(&walked), ["a/uno.md", "c.md"]);
         assert_eq!((walked.unsupported, walked.skipped.len()), (0, 0));
     }
@@ -319,8 +345,12 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_reported() {
         let folder = folder(&["uno.md"]);
-        let walked = walk(&[folder.path().join("mai"), folder.path().join("uno.md")]);
-        let reasons: Vec<&str> = walked.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
-        assert_eq!(reasons, ["it does not exist", "not a folder"]);
+        for (name, reason) in [("mai", "it does not exist"), ("uno.md", "not a folder")] {
+            let missing = walk(&[folder.path().join(name)]).missing.map(|missing| missing.reason);
+            assert_eq!(missing.as_deref(), Some(reason));
+        }
+        let there = collection(&[folder.path().to_owned()]);
+        let gone = collection(&[folder.path().join("hr")]);
+        assert!(Roots::of(&[there, gone]).is_err(), "what lies in it now may not be for everybody");
     }
 }

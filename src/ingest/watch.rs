@@ -1,68 +1,95 @@
 //! Notices that something in the knowledge folders may have changed. What changed is found by an index run, which
 //! compares contents: events come late, twice or never, and only how soon a change is seen depends on them.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
+use super::extract::Format;
 use super::walk::is_hidden;
 
 /// The folders under watch, for as long as it lives.
 pub struct FolderWatch {
     _watcher: Option<RecommendedWatcher>,
     changed: Arc<Notify>,
+    /// Each folder with what tells whether it is still the same one.
+    folders: Vec<(PathBuf, Option<Identity>)>,
     /// The folders that tell nothing by themselves, each with the reason, and have to be compared regularly.
     pub silent: Vec<(PathBuf, String)>,
 }
 
+/// Device and number of a folder.
+type Identity = (u64, u64);
+
 impl FolderWatch {
-    pub fn start<'a>(folders: impl Iterator<Item = &'a PathBuf>) -> Self {
+    /// Blocks while folders are many.
+    pub fn start(folders: &[PathBuf]) -> Self {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
-        let mut silent = Vec::new();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let roots: Vec<PathBuf> = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+        let hear = move |event: notify::Result<Event>| {
             // An error may hide a change.
-            if event.as_ref().map_or(true, may_change_documents) {
+            if event.as_ref().map_or(true, |event| may_change_documents(event, &roots)) {
                 told.notify_one();
             }
-        });
-        let mut watcher = match watcher {
-            Ok(watcher) => Some(watcher),
-            Err(error) => {
-                silent.push((PathBuf::from("/"), error.to_string()));
-                None
-            }
         };
+        // Linked folders are not walked either.
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let mut silent = Vec::new();
+        let mut watcher = RecommendedWatcher::new(hear, config)
+            .inspect_err(|error| silent.push((PathBuf::from("/"), error.to_string())))
+            .ok();
         for folder in folders {
             if let Some(kind) = network_file_system(folder) {
                 silent.push((folder.clone(), format!("{kind} does not tell what other machines change")));
             }
-            let watched = watcher.as_mut().map(|watcher| watcher.watch(folder, RecursiveMode::Recursive));
+            let watched = watcher.as_mut().map(|watcher| {
+                let root = folder.canonicalize().map_err(notify::Error::io)?;
+                watcher.watch(&root, RecursiveMode::Recursive)
+            });
             if let Some(Err(error)) = watched {
                 silent.push((folder.clone(), error.to_string()));
             }
         }
-        FolderWatch { _watcher: watcher, changed, silent }
+        let folders = folders.iter().map(|folder| (folder.clone(), identity(folder))).collect();
+        FolderWatch { _watcher: watcher, changed, folders, silent }
     }
 
     /// Returns when something may have changed since the last call.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
+
+    /// Whether a folder was replaced or mounted over: what happens in it now is not heard.
+    pub fn is_stale(&self) -> bool {
+        self.folders.iter().any(|(folder, known)| identity(folder) != *known)
+    }
 }
 
-/// Reading a file, as an index run does, is no change.
-fn may_change_documents(event: &Event) -> bool {
-    let changes = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
-        _ => true,
+fn identity(folder: &Path) -> Option<Identity> {
+    std::fs::metadata(folder).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Reading a file, as an index run does, is no change; nor is what happens to files that are not read.
+fn may_change_documents(event: &Event, roots: &[PathBuf]) -> bool {
+    let (changes, of_file) = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => (true, true),
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => (false, false),
+        EventKind::Modify(ModifyKind::Data(_))
+        | EventKind::Create(CreateKind::File)
+        | EventKind::Remove(RemoveKind::File) => (true, true),
+        _ => (true, false),
     };
-    let is_seen = |path: &PathBuf| path.file_name().is_none_or(|name| !is_hidden(name.as_encoded_bytes()));
-    event.need_rescan() || (changes && event.paths.iter().any(is_seen))
+    let is_read = |path: &PathBuf| {
+        let inside = roots.iter().find_map(|root| path.strip_prefix(root).ok()).unwrap_or(path);
+        let hidden = inside.components().any(|part| is_hidden(part.as_os_str().as_encoded_bytes()));
+        !hidden && (!of_file || Format::of(path).is_some())
+    };
+    event.need_rescan() || (changes && event.paths.iter().any(is_read))
 }
 
 /// Name of the file system, if files on it can change without this machine's doing.
@@ -83,29 +110,32 @@ fn network_file_system(_folder: &Path) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use notify::event::{CreateKind, DataChange, MetadataKind, RemoveKind};
+    use notify::event::{DataChange, MetadataKind};
     use std::time::Duration;
 
     #[track_caller]
     fn check(kind: EventKind, path: &str, expect: bool) {
-        assert_eq!(may_change_documents(&Event::new(kind).add_path(path.into())), expect, "{kind:?} of {path}");
+        let event = Event::new(kind).add_path(path.into());
+        assert_eq!(may_change_documents(&event, &["/.home/k".into()]), expect, "{kind:?} of {path}");
     }
 
     #[test]
     fn what_changes_a_document_is_told_from_what_reads_it() {
-        check(EventKind::Create(CreateKind::File), "/k/a.md", true);
-        check(EventKind::Remove(RemoveKind::Folder), "/k/a", true);
-        check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/k/a.md", true);
-        check(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/k/a.md", true);
-        check(EventKind::Access(AccessKind::Close(AccessMode::Read)), "/k/a.md", false);
-        check(EventKind::Modify(ModifyKind::Metadata(MetadataKind::AccessTime)), "/k/a.md", false);
-        check(EventKind::Create(CreateKind::File), "/k/.a.md.swp", false);
+        check(EventKind::Create(CreateKind::File), "/.home/k/a.md", true);
+        check(EventKind::Remove(RemoveKind::Folder), "/.home/k/a", true);
+        check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/.home/k/a.md", true);
+        check(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/.home/k/a.md", true);
+        check(EventKind::Access(AccessKind::Close(AccessMode::Read)), "/.home/k/a.md", false);
+        check(EventKind::Modify(ModifyKind::Metadata(MetadataKind::AccessTime)), "/.home/k/a.md", false);
+        check(EventKind::Create(CreateKind::File), "/.home/k/.a.md.swp", false);
+        check(EventKind::Create(CreateKind::File), "/.home/k/.git/notes.md", false);
+        check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/.home/k/service.log", false);
     }
 
     #[tokio::test]
     async fn a_file_in_a_new_folder_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let watch = FolderWatch::start([folder.path().to_owned()].iter());
+        let watch = FolderWatch::start(&[folder.path().to_owned()]);
         assert_eq!(watch.silent, []);
         for name in ["a.md", "new/b.md", "new/newer/c.md"] {
             let path = folder.path().join(name);
@@ -113,11 +143,17 @@ mod tests {
             std::fs::write(&path, "text").unwrap();
             tokio::time::timeout(Duration::from_secs(20), watch.changed()).await.expect(name);
         }
+        assert!(!watch.is_stale());
+        let elsewhere = folder.path().with_extension("elsewhere");
+        std::fs::rename(folder.path(), &elsewhere).unwrap();
+        std::fs::create_dir(folder.path()).unwrap();
+        assert!(watch.is_stale());
+        std::fs::remove_dir_all(elsewhere).unwrap();
     }
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_watched_is_named() {
-        let watch = FolderWatch::start([PathBuf::from("/no/such/folder")].iter());
+        let watch = FolderWatch::start(&[PathBuf::from("/no/such/folder")]);
         assert_eq!(watch.silent[0].0, PathBuf::from("/no/such/folder"));
     }
 }

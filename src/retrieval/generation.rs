@@ -132,10 +132,13 @@ impl IndexStore {
     /// Starts a new generation; with a `base`, as a copy of it that shares its files.
     ///
     /// # Errors
-    /// `Locked` while another process builds; errors of the file system.
-    pub fn build(&self, model: &EmbeddingModel, base: Option<Arc<Generation>>) -> Result<Builder, RetrievalError> {
-        fs::create_dir_all(&self.root).map_err(RetrievalError::file("create", &self.root))?;
-        let lock = self.lock()?;
+    /// Errors of the file system.
+    pub fn build(
+        &self,
+        lock: BuildLock,
+        model: &EmbeddingModel,
+        base: Option<Arc<Generation>>,
+    ) -> Result<Builder, RetrievalError> {
         self.sweep()?;
         let partial = self.root.join(PARTIAL);
         let lexical = partial.join(LEXICAL);
@@ -157,11 +160,16 @@ impl IndexStore {
         })
     }
 
-    fn lock(&self) -> Result<File, RetrievalError> {
+    /// The right to build the next generation. To be taken before the base is opened: another builder would replace it.
+    ///
+    /// # Errors
+    /// `Locked` while somebody else has it; errors of the file system.
+    pub fn lock(&self) -> Result<BuildLock, RetrievalError> {
+        fs::create_dir_all(&self.root).map_err(RetrievalError::file("create", &self.root))?;
         let path = self.root.join(LOCK);
         let file = File::create(&path).map_err(RetrievalError::file("create", &path))?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(BuildLock(file)),
             Err(fs::TryLockError::WouldBlock) => Err(RetrievalError::Locked(self.root.clone())),
             Err(fs::TryLockError::Error(e)) => Err(RetrievalError::file("lock", path)(e)),
         }
@@ -259,6 +267,9 @@ impl Generation {
     }
 }
 
+/// Held by the one who builds.
+pub struct BuildLock(#[expect(dead_code, reason = "the lock ends with the file")] File);
+
 /// A generation in the making. Dropped unfinished, it leaves nothing that anybody reads.
 pub struct Builder {
     store: IndexStore,
@@ -271,7 +282,7 @@ pub struct Builder {
     collections: Vec<String>,
     model: EmbeddingModel,
     removed: HashSet<PassageId>,
-    _lock: File,
+    _lock: BuildLock,
 }
 
 impl Builder {

@@ -16,5 +16,5 @@ mod search;
 pub use analysis::{codes, terms};
 pub use embed::{Embedder, EmbedderOptions, EmbeddingModel, Precision};
 pub use error::RetrievalError;
-pub use generation::{Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors};
+pub use generation::{BuildLock, Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors};
 pub use search::{Hit, Hits, SearchQuery, SearchTimings, Searcher};

@@ -60,7 +60,7 @@ pub struct Hits {
     pub timings: SearchTimings,
 }
 
-/// Searches the live generation, and the next one as soon as [`Searcher::reload`] has seen it.
+/// Searches the live generation, and the next one as soon as it was adopted.
 pub struct Searcher {
     store: IndexStore,
     embedder: Arc<Embedder>,
@@ -75,14 +75,23 @@ impl Searcher {
         Ok(Searcher { store, embedder, live: RwLock::new(Arc::new(live)) })
     }
 
-    /// Opens the current generation if it is another one than the live one. Returns whether it was.
-    pub fn reload(&self) -> Result<bool, RetrievalError> {
+    /// The current generation, if it is another one than the live one; it is not live before [`Searcher::adopt`].
+    ///
+    /// # Errors
+    /// As [`Searcher::open`].
+    pub fn successor(&self) -> Result<Option<Generation>, RetrievalError> {
         if self.store.current_name()? == self.generation().name() {
-            return Ok(false);
+            return Ok(None);
         }
-        let next = Arc::new(open_for(&self.store, &self.embedder)?);
-        *self.live.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = next;
-        Ok(true)
+        open_for(&self.store, &self.embedder).map(Some)
+    }
+
+    pub fn adopt(&self, successor: Generation) {
+        *self.live.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(successor);
+    }
+
+    pub fn store(&self) -> &IndexStore {
+        &self.store
     }
 
     pub fn embedder(&self) -> &Arc<Embedder> {

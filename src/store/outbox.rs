@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::{Changes, Engine, Range};
 use super::keys::{Key, Kind};
 use super::{Store, StoreError};
-use crate::domain::{Chat, Language, MessageId, Principal, Thread};
+use crate::domain::{Chat, Language, MessageId, PassageId, Principal, Thread};
 
 /// The message that asked.
 pub type QuestionKey = (Chat, MessageId);
@@ -22,6 +22,9 @@ pub struct Delivery {
     /// The quotes of the answer in Markdown, shown when somebody asks for them.
     #[serde(default)]
     pub sources: String,
+    /// The passages that these stand in: what is gone, or closed to its readers by now, is not shown again.
+    #[serde(default)]
+    pub cited: Vec<PassageId>,
     /// A conversation of one person with the bot.
     #[serde(default)]
     pub private: bool,

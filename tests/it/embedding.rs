@@ -12,11 +12,9 @@ fn vectors_of_8_bit_weights_are_those_of_the_model() {
     let (Some(exact), Some(int8)) = (embedder(Precision::F32), embedder(Precision::Int8)) else { return };
     assert_ne!(exact.model().hash, int8.model().hash);
     let mut texts = Vec::new();
-    for language in ["it", "en"] {
-        for file in std::fs::read_dir(root().join("knowledge").join(language)).unwrap() {
-            let text = std::fs::read_to_string(file.unwrap().path()).unwrap_or_default();
-            texts.extend(text.split("\n\n").filter(|part| part.len() > 40).map(str::to_owned));
-        }
+    for file in walkdir::WalkDir::new(root().join("knowledge")).sort_by_file_name().into_iter().flatten() {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        texts.extend(text.split("\n\n").filter(|part| part.len() > 40).map(str::to_owned));
     }
     assert!(texts.len() > 50, "{} texts", texts.len());
     let (exact, int8) = (exact.passages(&texts).unwrap(), int8.passages(&texts).unwrap());

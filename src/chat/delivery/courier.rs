@@ -179,6 +179,7 @@ impl<S: Surface> Round<'_, S> {
             if draft.state == DraftState::Whole && self.parcel.record.sources != draft.quotes {
                 // Before the buttons are there that ask for them.
                 self.parcel.record.sources.clone_from(&draft.quotes);
+                self.parcel.record.cited.clone_from(&draft.cited);
                 self.save(false).await?;
             }
             let next = self.next(&draft);

@@ -6,7 +6,7 @@ use super::markup::split;
 use super::{Content, Source};
 use crate::answer::AnswerEvent;
 use crate::chat::event::Button;
-use crate::domain::{Answer, Citation, Language, Verdict};
+use crate::domain::{Answer, Citation, Language, PassageId, Verdict};
 
 /// The messages that should stand in the chat.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -15,6 +15,8 @@ pub struct Draft {
     pub state: DraftState,
     /// The quotes that the text rests on, for those who ask for them.
     pub quotes: String,
+    /// The passages that these stand in.
+    pub cited: Vec<PassageId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -32,7 +34,7 @@ impl Draft {
     /// One message that is whole from the start.
     pub fn said(markdown: String, language: Language) -> Self {
         let content = Content { markdown, language: Some(language), last: true, ..Content::default() };
-        Draft { contents: vec![content], state: DraftState::Whole, quotes: String::new() }
+        Draft { contents: vec![content], state: DraftState::Whole, quotes: String::new(), cited: Vec::new() }
     }
 
     /// A text of any length that is whole from the start.
@@ -42,13 +44,13 @@ impl Draft {
         for content in &mut contents {
             content.last = true;
         }
-        Draft { contents, state: DraftState::Whole, quotes: String::new() }
+        Draft { contents, state: DraftState::Whole, quotes: String::new(), cited: Vec::new() }
     }
 
     /// One message that goes on.
     pub fn growing(markdown: String, language: Language) -> Self {
         let content = Content { markdown, language: Some(language), ..Content::default() };
-        Draft { contents: vec![content], state: DraftState::Growing, quotes: String::new() }
+        Draft { contents: vec![content], state: DraftState::Growing, quotes: String::new(), cited: Vec::new() }
     }
 }
 
@@ -138,7 +140,7 @@ impl Growing {
             return None;
         }
         let contents = form.contents(&markdown, language);
-        let mut draft = Draft { contents, state: DraftState::Growing, quotes: String::new() };
+        let mut draft = Draft { contents, state: DraftState::Growing, quotes: String::new(), cited: Vec::new() };
         if let Some(last) = draft.contents.last_mut() {
             last.buttons = vec![Button::Stop];
         }
@@ -172,7 +174,8 @@ fn whole(answer: &Answer, form: &Form) -> Draft {
         };
     }
     let quotes = answer.citations.iter().map(shown_quote).collect::<Vec<_>>().join("\n\n");
-    Draft { contents, state: DraftState::Whole, quotes }
+    let cited = answer.citations.iter().map(|citation| citation.passage_id).collect();
+    Draft { contents, state: DraftState::Whole, quotes, cited }
 }
 
 fn shown_quote(citation: &Citation) -> String {

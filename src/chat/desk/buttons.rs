@@ -73,6 +73,9 @@ impl<S: Surface> Desk<S> {
         if record.sources.is_empty() {
             return Ok(Some(phrases::no_sources(language)));
         }
+        if !self.still_shows(record).await {
+            return Ok(Some(phrases::sources_gone(language)));
+        }
         let key = key_of_quotes(question);
         if self.delivery(&key).await?.is_none_or(|shown| !shown.finished || shown.messages.is_empty()) {
             let to = Address {

@@ -333,6 +333,14 @@ pub(super) fn not_your_button(language: Language) -> String {
     pick(language, "Questo lo può fare chi ha fatto la domanda.", "Only who asked can do this.")
 }
 
+pub(super) fn sources_gone(language: Language) -> String {
+    pick(
+        language,
+        "I documenti di questa risposta sono cambiati: rifai la domanda.",
+        "The documents behind this answer have changed: ask again.",
+    )
+}
+
 pub(super) fn sources_below(language: Language) -> String {
     pick(language, "Le citazioni sono qui sotto.", "The quotes are below.")
 }

@@ -1,5 +1,7 @@
 //! What people write: questions, small talk and commands, new, edited and deleted.
 
+use std::sync::Arc;
+
 use super::access::Role;
 use super::manners::{Command, Surroundings, Wish, wish};
 use super::quota::Exceeded;
@@ -39,10 +41,7 @@ impl Talk<'_> {
 
     /// Everybody in the chat sees the answer; in a private one that is its person.
     pub(super) fn reader(&self) -> Reader {
-        match self.message.private {
-            true => Reader::Person(self.message.author.clone()),
-            false => Reader::Chat(self.message.thread.chat.clone()),
-        }
+        reader(self.message.private, &self.message.author, &self.message.thread.chat)
     }
 
     /// The record of a delivery that has not begun.
@@ -54,12 +53,17 @@ impl Talk<'_> {
             language: Some(self.language),
             messages: Vec::new(),
             sources: String::new(),
+            cited: Vec::new(),
             private: self.message.private,
             finished: false,
             updated_at: clock::now(),
             trace_id: String::new(),
         }
     }
+}
+
+fn reader(private: bool, person: &Principal, chat: &Chat) -> Reader {
+    if private { Reader::Person(person.clone()) } else { Reader::Chat(chat.clone()) }
 }
 
 /// Stands for a message where the bot speaks first.
@@ -227,8 +231,19 @@ impl<S: Surface> Desk<S> {
             let answered = store.conversation(&thread)?.and_then(|conversation| conversation.last_answered);
             answered.map_or(Ok(None), |message| store.delivery(&(thread.chat, message)))
         });
-        let newest = newest.await?;
-        Ok(newest.map(|record| record.sources).filter(|sources| !sources.is_empty()))
+        let Some(record) = newest.await?.filter(|record| !record.sources.is_empty()) else { return Ok(None) };
+        Ok(Some(match self.still_shows(&record).await {
+            true => record.sources,
+            false => phrases::sources_gone(talk.language),
+        }))
+    }
+
+    /// Whether the quotes of an answer may be shown again.
+    pub(super) async fn still_shows(&self, record: &Delivery) -> bool {
+        let (house, cited) = (Arc::clone(&self.shared.house), record.cited.clone());
+        let reader = reader(record.private, &record.asker, &record.thread.chat);
+        let shows = tokio::task::spawn_blocking(move || !cited.is_empty() && house.still_shows(&cited, &reader));
+        shows.await.unwrap_or(false)
     }
 
     async fn set_language(&self, talk: &Talk<'_>, name: &str) -> Result<Progress, StoreError> {

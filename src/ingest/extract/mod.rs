@@ -88,6 +88,13 @@ pub enum ExtractError {
     Reported(String),
 }
 
+impl ExtractError {
+    /// Whether the same file may be read another time.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, ExtractError::NoReader { .. } | ExtractError::Read { .. })
+    }
+}
+
 impl Format {
     /// All extensions that are read, in lower case and without the dot.
     pub const EXTENSIONS: [&str; 23] = [
@@ -144,10 +151,7 @@ impl Format {
 
     /// Whether files of this format are always read in a child process.
     pub fn is_isolated(self) -> bool {
-        !matches!(
-            self,
-            Format::Markdown | Format::Html | Format::Text | Format::ReStructuredText | Format::AsciiDoc | Format::Csv
-        )
+        !matches!(self, Format::Markdown | Format::Html | Format::Text)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The embedding model in 8 bits: matrices and word embeddings become integers, and what they are multiplied with is
-//! rounded to integers as it comes (dynamic quantization). Half of the time and a quarter of the memory of 32-bit floats
-//! on processors with AVX512-VNNI; the vectors stay within a cosine of 0.99 of the model's own, which
+//! rounded to integers as it comes (dynamic quantization). The vectors stay within a cosine of 0.99 of the model's own, which
 //! `cervella bench embed --compare` measures.
 
 use std::collections::{HashMap, HashSet};
@@ -80,6 +79,12 @@ pub(super) fn is_whole(model: &[u8], origin: &str) -> bool {
     noted.text() == doc(origin, graph.bytes)
 }
 
+/// The file without what was noted in it.
+pub(super) fn content(model: &[u8]) -> &[u8] {
+    let graph = fields(model).ok().and_then(|fields| fields.into_iter().find(|f| f.number == number::MODEL_GRAPH));
+    graph.map_or(model, |graph| graph.bytes)
+}
+
 fn doc(origin: &str, graph: &[u8]) -> String {
     format!("{origin}; {}", blake3::hash(graph).to_hex())
 }
@@ -120,6 +125,11 @@ impl<'a> Graph<'a> {
         let mut matrices = HashMap::new();
         for tensor in fields.iter().filter(|field| field.number == number::GRAPH_WEIGHTS) {
             matrices.extend(Matrix::read(tensor.bytes)?);
+        }
+        // A weight that can be handed in from outside stays as it is.
+        for input in fields.iter().filter(|field| field.number == number::GRAPH_INPUT) {
+            let name = self::fields(input.bytes)?.into_iter().find(|field| field.number == number::INPUT_NAME);
+            name.map(|name| matrices.remove(name.text()));
         }
         Ok(Graph { fields, matrices })
     }

@@ -50,7 +50,12 @@ pub(super) fn load_model(options: &EmbedderOptions, environment: Environment) ->
         Precision::Int8 => int8_weights(&options.model).map_err(unfit)?,
     };
     let tokenizer_file = read("tokenizer.json")?;
-    let hash = blake3::Hasher::new().update(&weights).update(&tokenizer_file).finalize().to_hex().to_string();
+    // Where and when the weights were made does not matter to the vectors.
+    let content = match options.precision {
+        Precision::F32 => &weights[..],
+        Precision::Int8 => int8::content(&weights),
+    };
+    let hash = blake3::Hasher::new().update(content).update(&tokenizer_file).finalize().to_hex().to_string();
     let mut tokenizer = Tokenizer::from_bytes(&tokenizer_file).map_err(|e| unfit(e.to_string()))?;
     tokenizer.with_truncation(None).map_err(|e| unfit(e.to_string()))?.with_padding(None);
     let files = TokenizerFiles {

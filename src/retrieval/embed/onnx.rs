@@ -106,6 +106,8 @@ pub(super) mod number {
     pub const OPERATORS_VERSION: u32 = 2;
     pub const GRAPH_NODE: u32 = 1;
     pub const GRAPH_WEIGHTS: u32 = 5;
+    pub const GRAPH_INPUT: u32 = 11;
+    pub const INPUT_NAME: u32 = 1;
     pub const NODE_INPUT: u32 = 1;
     pub const NODE_OUTPUT: u32 = 2;
     pub const NODE_OPERATOR: u32 = 4;

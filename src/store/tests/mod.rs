@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{Chat, MessageId, Platform, Principal, Thread};
+use crate::domain::{Chat, MessageId, PassageId, Platform, Principal, Thread};
 
 const NOW: i64 = 1_700_000_000;
 const DAY: i64 = 24 * 60 * 60;
@@ -49,6 +49,7 @@ fn delivery(messages: Vec<DeliveredMessage>) -> Delivery {
         updated_at: NOW,
         trace_id: "t-1".to_owned(),
         sources: "> quote".to_owned(),
+        cited: vec![PassageId([7; 16])],
         private: true,
     }
 }

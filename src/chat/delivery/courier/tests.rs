@@ -176,6 +176,7 @@ fn parcel(messages: Vec<DeliveredMessage>) -> Parcel {
             language: Some(Language::Italian),
             messages,
             sources: String::new(),
+            cited: Vec::new(),
             private: true,
             finished: false,
             updated_at: 0,
@@ -190,7 +191,12 @@ fn growing(text: &str) -> Draft {
 
 fn whole(texts: &[&str]) -> Draft {
     let content = |text: &&str| Content { markdown: (*text).into(), last: true, ..Content::default() };
-    Draft { contents: texts.iter().map(content).collect(), state: DraftState::Whole, quotes: String::new() }
+    Draft {
+        contents: texts.iter().map(content).collect(),
+        state: DraftState::Whole,
+        quotes: String::new(),
+        cited: Vec::new(),
+    }
 }
 
 /// Delivers drafts that come 400 ms after each other; what it came to and how long it took.
