@@ -217,6 +217,6 @@ fn a_renamed_and_an_edited_file_keep_the_vectors_of_what_they_still_say() {
     assert_eq!((&edited["changed"], &edited["embedded_passages"]), (&1.into(), &1.into()));
     let clean = tempfile::tempdir().unwrap();
     index(clean.path(), knowledge.path());
-    let scores = |data: &Path| json(cervella(data).args(["search", "kitchen keys", "--json"]))["hits"].clone();
-    assert_eq!(scores(data.path()), scores(clean.path()));
+    // Scores differ a little: in 8 bits a vector depends on what was embedded beside it.
+    assert_eq!(search(data.path(), "kitchen keys"), search(clean.path(), "kitchen keys"));
 }
