@@ -220,3 +220,25 @@ fn a_renamed_and_an_edited_file_keep_the_vectors_of_what_they_still_say() {
     // Scores differ a little: in 8 bits a vector depends on what was embedded beside it.
     assert_eq!(search(data.path(), "kitchen keys"), search(clean.path(), "kitchen keys"));
 }
+
+#[test]
+fn in_32_bits_an_index_of_many_runs_is_the_index_of_one() {
+    if models().is_none() {
+        return;
+    }
+    let (many, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let knowledge = folder_with(&[("coffee.md", COFFEE), ("stampante.md", PRINTER)]);
+    let exact = |data: &Path, arguments: &[&str]| {
+        let mut command = cervella(data);
+        command.env("CERVELLA__RETRIEVAL__WEIGHTS", "f32").env("CERVELLA__KNOWLEDGE__FOLDERS", knowledge.path());
+        json(command.args(arguments).arg("--json"))
+    };
+    exact(many.path(), &["index"]);
+    fs::rename(knowledge.path().join("coffee.md"), knowledge.path().join("house.md")).unwrap();
+    exact(many.path(), &["index"]);
+    fs::write(knowledge.path().join("stampante.md"), PRINTER.replace("Aquila", "Falco")).unwrap();
+    exact(many.path(), &["index"]);
+    exact(one.path(), &["index"]);
+    let hits = |data: &Path| exact(data, &["search", "stampante coffee Falco"])["hits"].clone();
+    assert_eq!(hits(many.path()), hits(one.path()));
+}

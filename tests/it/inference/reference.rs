@@ -88,7 +88,13 @@ fn distances(differences: impl Iterator<Item = f32>) -> (f32, f32) {
 /// that, so they cannot agree digit by digit. What both are measured against is the same network without rounding:
 /// llama.cpp is at most 0.56 and on average 0.16 (root mean square) away from it at these positions, and so are we on
 /// average; at one position we are 0.71 away on a processor with AVX2 alone.
-const LOGIT_DIFFERENCE_MAX: f32 = 0.8;
+fn logit_difference_max() -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512vnni") {
+        return 0.7;
+    }
+    0.8
+}
 
 #[test]
 fn logits_are_as_close_to_the_exact_ones_as_those_of_llama_cpp() {
@@ -103,7 +109,7 @@ fn logits_are_as_close_to_the_exact_ones_as_those_of_llama_cpp() {
         for (rounded, exact) in prompt.quantized.positions.iter().zip(&prompt.exact.positions) {
             let found = logits[exact.position];
             let (max, rms) = distances(pairs(&reference, exact).map(|(id, logit)| found[id] - logit));
-            assert!(max < LOGIT_DIFFERENCE_MAX, "{} at {}: {max}", prompt.name, exact.position);
+            assert!(max < logit_difference_max(), "{} at {}: {max}", prompt.name, exact.position);
             check_top(found, exact, &prompt.name);
             let sampled = rounded.sample_logits.iter().zip(&exact.sample_logits);
             largest = largest.max(max);
@@ -125,7 +131,7 @@ fn check_top(found: &[f32], exact: &Position, name: &str) {
     for (place, id) in order[..5].iter().enumerate() {
         let expected = exact.top_ids.iter().position(|other| other == id).map(|at| exact.top_logits[at]);
         let close = expected.is_some_and(|logit| {
-            logit > fifth - LOGIT_DIFFERENCE_MAX && (logit - exact.top_logits[place]).abs() < LOGIT_DIFFERENCE_MAX
+            logit > fifth - logit_difference_max() && (logit - exact.top_logits[place]).abs() < logit_difference_max()
         });
         assert!(close, "{name} at {}: token {id} in place {place} has {expected:?}", exact.position);
     }
