@@ -17,8 +17,9 @@ use crate::retrieval::RetrievalError;
 const QUIET: Duration = Duration::from_secs(1);
 /// After a change they are read within this time, even if it goes on.
 const QUIET_MAX: Duration = Duration::from_secs(4);
-/// After a run nothing is read for so many times its duration.
+/// After a run nothing is read for so many times its duration, but no longer than `REST_MAX`.
 const REST: u32 = 3;
+const REST_MAX: Duration = Duration::from_secs(30);
 /// How often folders are compared that do not tell what changes in them.
 const SILENT_EVERY: Duration = Duration::from_secs(60);
 
@@ -105,7 +106,7 @@ impl Indexing {
                     }
                 }
             }
-            let rest = begun.elapsed() * REST;
+            let rest = (begun.elapsed() * REST).min(REST_MAX);
             let waiting = async {
                 // Comparing reads every file: where folders change all the time, the machine is for the questions.
                 tokio::time::sleep(rest).await;

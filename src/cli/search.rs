@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output;
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::domain::{Language, PassageId, Scope};
 use crate::retrieval::{Hit, Hits, SearchQuery, SearchTimings};
 
@@ -58,11 +58,9 @@ impl SearchArguments {
             Some(name) => {
                 let generation = searcher.generation();
                 let known = &generation.summary().collections;
-                anyhow::ensure!(
-                    known.contains(&name),
-                    "the index holds no collection `{name}`, only {}",
-                    known.join(", ")
-                );
+                if !known.contains(&name) {
+                    return Err(AppError::NoCollection { name, known: known.join(", ") }.into());
+                }
                 Scope::Collections([name].into())
             }
         };
