@@ -11,7 +11,7 @@ use crate::answer::{AnswerOptions, Answerer};
 use crate::chat::slack::SlackError;
 use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
-use crate::ingest::{IndexReport, IndexRun, IngestError, Manifest, Progress};
+use crate::ingest::{Admission, IndexReport, IndexRun, IngestError, Manifest, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
 use crate::retrieval::{Embedder, EmbedderOptions, Generation, IndexStore, Precision, RetrievalError, Searcher};
 use crate::settings::{KvPrecision, Settings, WeightPrecision};
@@ -270,6 +270,7 @@ impl App {
         embedder: &Embedder,
         scope: &IndexScope,
         progress: &dyn Progress,
+        admission: Option<&dyn Admission>,
         cancel: &CancellationToken,
     ) -> Result<IndexReport, AppError> {
         let collections = self.settings.knowledge.collections();
@@ -291,6 +292,7 @@ impl App {
             executable: &executable,
             full: scope.full,
             progress,
+            admission,
             cancel,
         };
         Ok(run.run()?)

@@ -60,11 +60,9 @@ pub(super) fn run(
     let start = Instant::now();
     let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
     let query = SearchQuery {
-        text: question.text.clone(),
-        top: passages_max.max(CLOSEST),
-        document_language: None,
         scope: answerer.readership.scope(&question.reader),
         per_document: 2,
+        ..SearchQuery::new(&question.text, passages_max.max(CLOSEST))
     };
     let hits = answerer.searcher.search(&query)?.hits;
     let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
@@ -318,13 +316,7 @@ pub(super) fn quotes(
     reader: &Reader,
     quotes_max: usize,
 ) -> Result<Vec<Citation>, AnswerError> {
-    let query = SearchQuery {
-        text: text.to_owned(),
-        top: quotes_max,
-        document_language: None,
-        scope: answerer.readership.scope(reader),
-        per_document: 1,
-    };
+    let query = SearchQuery { scope: answerer.readership.scope(reader), ..SearchQuery::new(text, quotes_max) };
     let hits = answerer.searcher.search(&query)?.hits;
     let embedder = answerer.searcher.embedder();
     let vector = embedder.query(text)?;

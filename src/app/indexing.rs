@@ -46,7 +46,7 @@ impl Indexing {
             return Err(RetrievalError::Locked(self.app.index_store().root().to_owned()).into());
         }
         let _running = Running(&self.is_running);
-        let report = self.app.index(self.answerer.searcher().embedder(), scope, progress, &self.stop)?;
+        let report = self.app.index(self.answerer.searcher().embedder(), scope, progress, None, &self.stop)?;
         self.adopt()?;
         Ok(report)
     }

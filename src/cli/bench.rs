@@ -1,8 +1,9 @@
-//! `cervella bench`: how fast this machine reads, writes and embeds.
+//! `cervella bench`: how fast this machine reads, writes, embeds and searches.
 
 mod embed;
 mod generate;
 mod perplexity;
+mod search;
 mod speculate;
 
 use clap::Subcommand;
@@ -14,6 +15,7 @@ pub(super) enum BenchCommand {
     Generate(generate::GenerateBench),
     Embed(embed::EmbedBench),
     Perplexity(perplexity::PerplexityBench),
+    Search(search::SearchBench),
     Speculate(speculate::SpeculateBench),
 }
 
@@ -23,6 +25,7 @@ impl BenchCommand {
             BenchCommand::Generate(bench) => bench.run(),
             BenchCommand::Embed(bench) => bench.run(app),
             BenchCommand::Perplexity(bench) => bench.run(),
+            BenchCommand::Search(bench) => bench.run(app),
             BenchCommand::Speculate(bench) => bench.run(app),
         }
     }

@@ -1,20 +1,22 @@
 //! `cervella eval FILE.jsonl`: search and the evidence gate, measured on questions whose answers are known.
 
 mod measures;
+mod questions;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::output;
 use crate::answer::Evidence;
 use crate::app::App;
-use crate::domain::{Language, Scope};
-use crate::retrieval::{SearchQuery, Searcher};
-use measures::{GateFigures, Percentiles, RankFigures};
+use crate::domain::Language;
+use crate::retrieval::{SearchQuery, Searcher, Weights};
+use measures::{GateFigures, RankFigures};
+pub(super) use measures::{Percentiles, mean, ndcg};
+pub(super) use questions::EvalQuestion;
 
 /// Hits that are looked at.
 const DEPTH: usize = 10;
@@ -23,23 +25,19 @@ const DEPTH: usize = 10;
 pub(super) struct EvalArguments {
     /// Questions, one JSON object a line
     file: PathBuf,
+    /// Beside BM25 alone, vectors alone, plain reciprocal-rank fusion of both, and ours without each of its parts
+    #[arg(long)]
+    compare: bool,
+    /// Weights to try, as JSON: `{"lexical": 0.5}`
+    #[arg(long, value_name = "JSON", value_parser = weights_of)]
+    weights: Option<Weights>,
     /// Print the figures as JSON, with the result of each question
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Deserialize)]
-struct EvalQuestion {
-    id: String,
-    lang: Language,
-    question: String,
-    answerable: bool,
-    kind: String,
-    index_langs: Vec<Language>,
-    #[serde(default)]
-    gold: Vec<String>,
-    #[serde(default)]
-    also_ok: Vec<String>,
+fn weights_of(json: &str) -> Result<Weights, serde_json::Error> {
+    serde_json::from_str(json)
 }
 
 #[derive(Serialize)]
@@ -77,58 +75,47 @@ struct Evaluation {
 
 impl EvalArguments {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
-        let text =
-            std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
-        let questions = text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty())
-            .map(|(at, line)| {
-                serde_json::from_str(line).with_context(|| format!("{}, line {}", self.file.display(), at + 1))
-            })
-            .collect::<anyhow::Result<Vec<EvalQuestion>>>()?;
-        anyhow::ensure!(!questions.is_empty(), "{} holds no question", self.file.display());
+        let questions = EvalQuestion::read(&self.file)?;
         let searcher = app.searcher(app.embedder()?)?;
         // The first search pays for cold caches.
-        searcher.search(&SearchQuery {
-            text: "prova test".to_owned(),
-            top: 1,
-            document_language: None,
-            scope: Scope::Everything,
-            per_document: 1,
-        })?;
-        let results =
-            questions.iter().map(|question| measure(question, &searcher)).collect::<anyhow::Result<Vec<_>>>()?;
-        let evaluation = evaluate(results, app.settings().answer.evidence_min);
-        if self.json { output::json(&evaluation) } else { print(&evaluation) }
+        searcher.search(&SearchQuery::new("prova test", 1))?;
+        let evidence_min = app.settings().answer.evidence_min;
+        let evaluate = |weights: Weights| -> anyhow::Result<Evaluation> {
+            let measured = questions.iter().map(|question| measure(question, &searcher, weights));
+            Ok(evaluate(measured.collect::<anyhow::Result<_>>()?, evidence_min))
+        };
+        let weights = self.weights.unwrap_or_default();
+        if !self.compare {
+            let evaluation = evaluate(weights)?;
+            return if self.json { output::json(&evaluation) } else { print(&evaluation) };
+        }
+        let systems = systems(weights).into_iter();
+        let compared: Vec<Compared> = systems
+            .map(|(system, weights)| Ok(Compared { system, evaluation: evaluate(weights)? }))
+            .collect::<anyhow::Result<_>>()?;
+        if self.json { output::json(&compared) } else { print_compared(&compared) }
     }
 }
 
-fn measure(question: &EvalQuestion, searcher: &Searcher) -> anyhow::Result<EvalResult> {
-    let document_language = match question.index_langs[..] {
-        [only] => Some(only),
-        _ => None,
-    };
-    let query = SearchQuery {
-        text: question.question.clone(),
-        top: DEPTH,
-        document_language,
-        scope: Scope::Everything,
-        per_document: 1,
-    };
+#[derive(Serialize)]
+struct Compared {
+    system: String,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+}
+
+/// Simple systems, ours, and ours without each of its parts.
+fn systems(ours: Weights) -> Vec<(String, Weights)> {
+    let simple = Weights::SIMPLE.into_iter().map(|(name, weights)| (name.to_owned(), weights));
+    let without = ours.without_each_part().into_iter().map(|(part, weights)| (format!("- {part}"), weights));
+    simple.chain([("ours".to_owned(), ours)]).chain(without).collect()
+}
+
+fn measure(question: &EvalQuestion, searcher: &Searcher, weights: Weights) -> anyhow::Result<EvalResult> {
     let start = Instant::now();
-    let hits = searcher.search(&query)?.hits;
+    let hits = searcher.search(&question.query(weights))?.hits;
     let search_ms = start.elapsed().as_secs_f64() * 1000.0;
-    let right = |path: &str| question.gold.iter().chain(&question.also_ok).any(|right| right == path);
-    let mut seen: Vec<&str> = Vec::new();
-    let mut right_ranks = Vec::new();
-    for (at, hit) in hits.iter().enumerate() {
-        // A second passage of a right document is not a second right document.
-        if right(&hit.passage.path) && !seen.contains(&hit.passage.path.as_str()) {
-            seen.push(&hit.passage.path);
-            right_ranks.push(at + 1);
-        }
-    }
+    let right_ranks = question.right_ranks(&hits);
     let evidence = Evidence::of(&question.question, &hits, searcher)?;
     Ok(EvalResult {
         id: question.id.clone(),
@@ -137,7 +124,7 @@ fn measure(question: &EvalQuestion, searcher: &Searcher) -> anyhow::Result<EvalR
         answerable: question.answerable,
         rank: right_ranks.first().copied(),
         right_ranks,
-        right_documents: question.gold.len() + question.also_ok.len(),
+        right_documents: question.right_documents(),
         evidence: evidence.probability(),
         cosine: evidence.cosine,
         coverage: evidence.coverage,
@@ -173,13 +160,27 @@ fn evaluate(results: Vec<EvalResult>, evidence_min: f64) -> Evaluation {
     }
 }
 
+fn print_compared(compared: &[Compared]) -> anyhow::Result<()> {
+    output::line("system            questions            n    R@1    R@3    R@5   R@10  nDCG@10  MRR@10")?;
+    for Compared { system, evaluation } in compared {
+        for group in &evaluation.search {
+            output::line(format!("{system:17} {}", figures(group)))?;
+        }
+    }
+    Ok(())
+}
+
+fn figures(Group { name, figures: f }: &Group) -> String {
+    format!(
+        "{name:18} {:>3}  {:.3}  {:.3}  {:.3}  {:.3}    {:.3}   {:.3}",
+        f.questions, f.recall_at_1, f.recall_at_3, f.recall_at_5, f.recall_at_10, f.ndcg_at_10, f.mrr_at_10
+    )
+}
+
 fn print(evaluation: &Evaluation) -> anyhow::Result<()> {
     output::line("questions            n    R@1    R@3    R@5   R@10  nDCG@10  MRR@10")?;
-    for Group { name, figures: f } in &evaluation.search {
-        output::line(format!(
-            "{name:18} {:>3}  {:.3}  {:.3}  {:.3}  {:.3}    {:.3}   {:.3}",
-            f.questions, f.recall_at_1, f.recall_at_3, f.recall_at_5, f.recall_at_10, f.ndcg_at_10, f.mrr_at_10
-        ))?;
+    for group in &evaluation.search {
+        output::line(figures(group))?;
     }
     let gate = &evaluation.gate;
     output::line(format!(

@@ -1,16 +1,22 @@
 //! `cervella index` and `cervella index status`.
 
+mod golden;
+mod status;
+
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::output;
-use crate::app::{App, IndexScope};
-use crate::domain::{Collection, Language};
-use crate::ingest::{FileState, IndexReport, KnownFile, Manifest, Progress};
+use crate::app::{App, AppError, IndexScope};
+use crate::ingest::{Admission, IndexReport, IngestError, Progress};
+use golden::{Difference, Golden};
 
 #[derive(Debug, Args)]
 pub(super) struct IndexArguments {
@@ -20,6 +26,9 @@ pub(super) struct IndexArguments {
     /// Read every file again instead of what changed
     #[arg(long)]
     full: bool,
+    /// Make the new index live only if these questions find their documents as well as before
+    #[arg(long, value_name = "GOLDEN.jsonl")]
+    check: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -35,29 +44,54 @@ enum IndexCommand {
 
 impl IndexArguments {
     pub(super) async fn run(self, app: App) -> anyhow::Result<()> {
-        match self.command {
-            Some(IndexCommand::Status) => status(&app, self.json),
-            None => {
-                let stop = super::stop_on_signal()?;
-                let scope = IndexScope { collection: self.collection, full: self.full };
-                let report = tokio::task::spawn_blocking(move || {
-                    let embedder = app.embedder()?;
-                    app.index(&embedder, &scope, &Bar::new(), &stop)
-                })
-                .await
-                .context("the index run panicked")??;
-                print(&report, self.json)
+        if matches!(self.command, Some(IndexCommand::Status)) {
+            return status::print(&app, self.json);
+        }
+        let stop = super::stop_on_signal()?;
+        let json = self.json;
+        let (report, difference) =
+            tokio::task::spawn_blocking(move || self.index(&app, &stop)).await.context("the index run panicked")??;
+        match (report, difference) {
+            (Ok(report), difference) if json => output::json(&Checked { report: Some(report), check: difference }),
+            (Err(refused), difference) if json => {
+                output::json(&Checked { report: None, check: difference })?;
+                Err(refused.into())
             }
+            (report, difference) => {
+                difference.as_ref().map_or(Ok(()), Difference::print)?;
+                print(&report?)
+            }
+        }
+    }
+
+    /// The report, or the error of a new index that was refused.
+    fn index(
+        self,
+        app: &App,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<(Result<IndexReport, AppError>, Option<Difference>)> {
+        let embedder = app.embedder()?;
+        let golden = self.check.map(|file| Golden::read(&file, Arc::clone(&embedder))).transpose()?;
+        let scope = IndexScope { collection: self.collection, full: self.full };
+        let admission = golden.as_ref().map(|golden| golden as &dyn Admission);
+        match app.index(&embedder, &scope, &Bar::new(), admission, stop) {
+            Err(error) if !matches!(error, AppError::Ingest(IngestError::Refused)) => Err(error.into()),
+            outcome => Ok((outcome, golden.and_then(Golden::into_difference))),
         }
     }
 }
 
-fn print(report: &IndexReport, json: bool) -> anyhow::Result<()> {
+#[derive(Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    report: Option<IndexReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Difference>,
+}
+
+fn print(report: &IndexReport) -> anyhow::Result<()> {
     for skipped in &report.skipped {
         eprintln!("skipped {}: {}", skipped.path, skipped.reason);
-    }
-    if json {
-        return output::json(report);
     }
     output::line(format!(
         "indexed {} documents, {} passages in {} (new {}, changed {}, removed {}, unchanged {}, skipped {})",
@@ -70,96 +104,6 @@ fn print(report: &IndexReport, json: bool) -> anyhow::Result<()> {
         report.unchanged,
         report.skipped.len()
     ))
-}
-
-#[derive(Serialize)]
-struct Status<'a> {
-    generation: String,
-    model: String,
-    built_at: u64,
-    documents: usize,
-    passages: usize,
-    collections: Vec<CollectionStatus<'a>>,
-    files: Vec<FileStatus<'a>>,
-}
-
-#[derive(Serialize)]
-struct CollectionStatus<'a> {
-    #[serde(flatten)]
-    collection: &'a Collection,
-    documents: usize,
-    passages: usize,
-    skipped: usize,
-}
-
-#[derive(Serialize)]
-struct FileStatus<'a> {
-    collection: &'a str,
-    path: &'a str,
-    bytes: u64,
-    passages: usize,
-    language: Option<Language>,
-    skipped: Option<&'a str>,
-}
-
-impl<'a> FileStatus<'a> {
-    fn of(KnownFile { collection, path, entry }: KnownFile<'a>) -> Self {
-        let (language, skipped) = match &entry.state {
-            FileState::Indexed { language, .. } => (Some(*language), None),
-            FileState::Skipped { reason } => (None, Some(reason.as_str())),
-        };
-        FileStatus { collection, path, bytes: entry.bytes, passages: entry.passages().len(), language, skipped }
-    }
-}
-
-impl<'a> CollectionStatus<'a> {
-    fn of(collection: &'a Collection, files: &[FileStatus<'_>]) -> Self {
-        let mut status = CollectionStatus { collection, documents: 0, passages: 0, skipped: 0 };
-        for file in files.iter().filter(|file| file.collection == collection.name) {
-            status.documents += usize::from(file.passages > 0);
-            status.passages += file.passages;
-            status.skipped += usize::from(file.skipped.is_some());
-        }
-        status
-    }
-}
-
-fn status(app: &App, json: bool) -> anyhow::Result<()> {
-    let generation = app.index_store().open_current()?;
-    let manifest = Manifest::of(&generation)?;
-    let files: Vec<FileStatus> = manifest.files().map(FileStatus::of).collect();
-    let summary = generation.summary();
-    let status = Status {
-        generation: generation.name(),
-        model: summary.model.name.clone(),
-        built_at: summary.built_at,
-        documents: summary.documents,
-        passages: summary.passages,
-        collections: manifest.settings().map(|collection| CollectionStatus::of(collection, &files)).collect(),
-        files,
-    };
-    if json {
-        return output::json(&status);
-    }
-    output::line(format!(
-        "{}: {} documents, {} passages, embedded with {}",
-        status.generation, status.documents, status.passages, status.model
-    ))?;
-    for of in &status.collections {
-        let CollectionStatus { collection, documents, passages, skipped } = of;
-        let name = &collection.name;
-        output::line(format!("{name}: {documents} documents, {passages} passages, {skipped} files skipped"))?;
-        for file in status.files.iter().filter(|file| file.collection == name) {
-            let what = match (&file.skipped, file.language) {
-                (Some(reason), _) => format!("skipped: {reason}"),
-                (None, language) => {
-                    format!("{} passages, {}", file.passages, language.map_or("?", |language| language.code()))
-                }
-            };
-            output::line(format!("  {}  {what}", file.path))?;
-        }
-    }
-    Ok(())
 }
 
 /// A bar on a terminal, nothing elsewhere.

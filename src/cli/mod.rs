@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod extract;
+mod forget;
 mod index;
 mod models;
 mod output;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
+use crate::ingest::IngestError;
 use crate::settings::{self, Overrides, SettingsError};
 use crate::telemetry::Verbosity;
 
@@ -45,6 +47,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Bring the index up to date with the knowledge folders
     Index(index::IndexArguments),
+    /// Take a document out of the index now, and keep it out
+    Forget(forget::ForgetArguments),
     /// Find passages
     Search(search::SearchArguments),
     /// Answer one question
@@ -93,6 +97,7 @@ impl Arguments {
             Command::Serve(arguments) => block_on(arguments.run(app)),
             Command::Demo(arguments) => block_on(arguments.run(&app)),
             Command::Index(arguments) => block_on(arguments.run(app)),
+            Command::Forget(arguments) => arguments.run(&app),
             Command::Search(arguments) => arguments.run(&app),
             Command::Ask(arguments) => block_on(arguments.run(&app)),
             Command::Chat(arguments) => block_on(arguments.run(&app)),
@@ -154,7 +159,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let app = error.downcast_ref::<AppError>();
     if error.is::<SettingsError>() || matches!(app, Some(AppError::NoFolders)) {
         64
-    } else if matches!(app, Some(AppError::NoCollection { .. })) {
+    } else if matches!(app, Some(AppError::NoCollection { .. } | AppError::Ingest(IngestError::NoDocument { .. }))) {
         2
     } else if app.is_some_and(AppError::is_temporary) {
         75

@@ -28,3 +28,13 @@ pub(super) fn spoken(seconds: f64) -> String {
         format!("{} min {} s", seconds as u64 / 60, seconds as u64 % 60)
     }
 }
+
+/// A time span for people, in its largest unit: `3 min`, `2 h`, `5 days`.
+pub(super) fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

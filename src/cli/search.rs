@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::output;
 use crate::app::{App, AppError};
 use crate::domain::{Language, PassageId, Scope};
-use crate::retrieval::{Hit, Hits, SearchQuery, SearchTimings};
+use crate::retrieval::{Explanation, Hit, Hits, SearchQuery, SearchTimings};
 
 #[derive(Debug, Args)]
 pub(super) struct SearchArguments {
@@ -20,6 +20,9 @@ pub(super) struct SearchArguments {
     /// Only documents of this collection
     #[arg(long, value_name = "NAME")]
     collection: Option<String>,
+    /// Say of each hit how it came to its score
+    #[arg(long)]
+    explain: bool,
     /// Print the hits as JSON
     #[arg(long)]
     json: bool,
@@ -47,6 +50,8 @@ struct HitOutput<'a> {
     /// What the ranking was made of.
     cosine: f32,
     bm25: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explanation>,
 }
 
 impl SearchArguments {
@@ -64,23 +69,22 @@ impl SearchArguments {
                 Scope::Collections([name].into())
             }
         };
-        let query = SearchQuery {
-            text: self.query,
-            top: self.top.into(),
-            document_language: self.doc_lang,
-            scope,
-            per_document: 1,
-        };
+        let query =
+            SearchQuery { document_language: self.doc_lang, scope, ..SearchQuery::new(self.query, self.top.into()) };
         let hits = searcher.search(&query)?;
-        if self.json { output::json(&told(&hits)) } else { print(&hits) }
+        if self.json { output::json(&told(&hits, self.explain)) } else { print(&hits, self.explain) }
     }
 }
 
-fn told(hits: &Hits) -> SearchOutput<'_> {
-    SearchOutput { hits: hits.hits.iter().enumerate().map(hit_told).collect(), timings_ms: hits.timings }
+fn told(hits: &Hits, explain: bool) -> SearchOutput<'_> {
+    let told = |(at, hit)| HitOutput { explanation: None, ..hit_told(at, hit) };
+    let explained = |(at, hit)| hit_told(at, hit);
+    let hits_told = hits.hits.iter().enumerate();
+    let output = if explain { hits_told.map(explained).collect() } else { hits_told.map(told).collect() };
+    SearchOutput { hits: output, timings_ms: hits.timings }
 }
 
-fn hit_told((at, hit): (usize, &Hit)) -> HitOutput<'_> {
+fn hit_told(at: usize, hit: &Hit) -> HitOutput<'_> {
     let passage = &hit.passage;
     HitOutput {
         rank: at + 1,
@@ -95,14 +99,18 @@ fn hit_told((at, hit): (usize, &Hit)) -> HitOutput<'_> {
         text: &passage.text,
         cosine: hit.cosine,
         bm25: hit.lexical,
+        explanation: Some(hit.explanation),
     }
 }
 
-fn print(hits: &Hits) -> anyhow::Result<()> {
+fn print(hits: &Hits, explain: bool) -> anyhow::Result<()> {
     for (at, hit) in hits.hits.iter().enumerate() {
         let passage = &hit.passage;
         let heading = if passage.headings.is_empty() { String::new() } else { format!(" › {}", passage.heading()) };
         output::line(format!("{}. {}{heading}  ({}, {:.2})", at + 1, passage.title, passage.path, hit.score))?;
+        if explain {
+            output::line(format!("   [{}]", explained(hit)))?;
+        }
         for text in passage.text.lines() {
             output::line(format!("   {text}"))?;
         }
@@ -111,4 +119,18 @@ fn print(hits: &Hits) -> anyhow::Result<()> {
     let timings = hits.timings;
     eprintln!("{} hits in {:.0} ms", hits.hits.len(), timings.total);
     Ok(())
+}
+
+fn explained(hit: &Hit) -> String {
+    let Explanation { dense_place, whole, best_part, lexical_place, share } = hit.explanation;
+    let words = match (lexical_place, hit.lexical) {
+        (Some(place), Some(bm25)) => {
+            format!("words: place {place}, BM25 {bm25:.1}, {:.0} % of the query", share * 100.0)
+        }
+        _ => "words: none of the rarer ones".to_owned(),
+    };
+    format!(
+        "score {:.3} · meaning: place {dense_place}, cosine {:.3} (whole {whole:.3}, best part {best_part:.3}) · {words}",
+        hit.score, hit.cosine
+    )
 }

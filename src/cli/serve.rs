@@ -9,7 +9,6 @@ use super::index::Bar;
 use super::output;
 use crate::app::{App, AppError, IndexScope, Loaded, Service};
 use crate::chat::web::{self, SampleQuestion};
-use crate::retrieval::RetrievalError;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -83,16 +82,14 @@ pub(super) async fn load_indexed(app: &App, stop: &CancellationToken) -> anyhow:
             tracing::info!("the collections of the settings have changed: reading the knowledge folders");
             bring_up_to_date(app, stop).await?;
         }
-        Err(AppError::Retrieval(reason @ (RetrievalError::NoIndex(_) | RetrievalError::Damaged { .. })))
-            if !app.collections().is_empty() =>
-        {
+        Err(AppError::Retrieval(reason)) if reason.wants_run() && !app.collections().is_empty() => {
             tracing::warn!("reading the knowledge folders: {reason}");
             bring_up_to_date(app, stop).await?;
         }
         Err(error) => return Err(error.into()),
     }
     match app.load(stop).await {
-        Err(AppError::Retrieval(reason @ RetrievalError::OtherModel { .. })) if !app.collections().is_empty() => {
+        Err(AppError::Retrieval(reason)) if reason.wants_run() && !app.collections().is_empty() => {
             tracing::warn!("reading the knowledge folders: {reason}");
             bring_up_to_date(app, stop).await?;
             Ok(app.load(stop).await?)
@@ -106,7 +103,7 @@ pub(super) async fn bring_up_to_date(app: &App, stop: &CancellationToken) -> any
     let (app, stop) = (app.clone(), stop.clone());
     let report = tokio::task::spawn_blocking(move || {
         let embedder = app.embedder()?;
-        app.index(&embedder, &IndexScope::default(), &Bar::new(), &stop)
+        app.index(&embedder, &IndexScope::default(), &Bar::new(), None, &stop)
     })
     .await
     .context("the index run panicked")?;

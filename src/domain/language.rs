@@ -23,6 +23,13 @@ impl Language {
     /// Every language, in the order in which figures are reported.
     pub const ALL: [Language; 2] = [Language::Italian, Language::English];
 
+    pub fn other(self) -> Language {
+        match self {
+            Language::Italian => Language::English,
+            Language::English => Language::Italian,
+        }
+    }
+
     /// ISO 639-1 code.
     pub fn code(self) -> &'static str {
         match self {

@@ -4,6 +4,8 @@
 mod chunk;
 mod document;
 mod extract;
+mod forget;
+mod last_run;
 mod manifest;
 mod patterns;
 mod reading;
@@ -12,6 +14,8 @@ mod walk;
 mod watch;
 
 pub use extract::run_child;
+pub use forget::{DocumentName, ForgetReport, Forgotten, forget, undo_forget};
+pub use last_run::LastRun;
 pub use manifest::{FileEntry, FileState, KnownFile, Manifest};
-pub use run::{IndexReport, IndexRun, IngestError, NoProgress, Progress, SkippedFile};
+pub use run::{Admission, IndexReport, IndexRun, IngestError, NoProgress, Progress, SkippedFile};
 pub use watch::FolderWatch;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::mpsc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,10 +13,19 @@ use super::manifest::{FileEntry, FileState, Manifest};
 use super::run::{IngestError, Progress};
 use super::walk::FoundFile;
 use crate::domain::{Collection, Language, LanguageDetector, Passage, PassageId};
-use crate::retrieval::{Builder, Embedder, Generation, IndexedPassage, PassageVectors, RetrievalError};
+use crate::retrieval::{
+    Builder, Embedder, Generation, IndexedPassage, PassageEmbedder, PassageVectors, RetrievalError,
+};
 
-/// Passages that are embedded together; few enough to stop soon, enough to sort by length.
-const BATCH: usize = 64;
+/// Passages that are sorted by length and embedded together.
+const WINDOW: usize = 256;
+/// Texts that are not worth a copy of the model, which takes seconds to load; a question may wait a moment for them.
+const FEW_TEXTS: usize = 128;
+/// Files that are extracted ahead of the embedding.
+const FILES_AHEAD: usize = 64;
+/// Steps that wait to be written.
+const STEPS_AHEAD: usize = 16;
+
 /// Letters from which on a passage tells its own language, against that of its document.
 const OWN_LANGUAGE_LETTERS: usize = 160;
 
@@ -40,12 +50,31 @@ pub(super) struct Reading<'a> {
 type TextHash = [u8; 32];
 
 /// The passages that leave the index, by what the embedding model read: a renamed, moved or edited file brings most of
-/// them back.
+/// them back. Empty without an index to take vectors from.
 type Leaving = HashMap<TextHash, PassageId>;
+
+/// A file that was read, with its passages or without.
+struct ReadFile {
+    /// Place among the work.
+    at: usize,
+    entry: FileEntry,
+    passages: Vec<IndexedPassage>,
+}
+
+/// What is ready to be written, in the order of its arrival.
+enum Step {
+    File {
+        at: usize,
+        entry: FileEntry,
+    },
+    Embedded(Vec<(IndexedPassage, PassageVectors)>),
+    /// The vectors are those of another passage.
+    Known(IndexedPassage, PassageId),
+}
 
 impl Reading<'_> {
     /// Reads the files into the builder and notes them in the manifest; `removed`: the passages that leave the index.
-    /// Returns how many passages were embedded.
+    /// Extracting, embedding and writing go on at the same time. Returns how many passages were embedded.
     pub fn run(
         &self,
         work: &[Work<'_>],
@@ -55,11 +84,48 @@ impl Reading<'_> {
     ) -> Result<usize, IngestError> {
         self.progress.start(work.len());
         let leaving = self.leaving(removed)?;
-        let extractor = Extractor::new(self.executable, ExtractLimits::default());
-        let mut pending: Vec<IndexedPassage> = Vec::new();
         let mut embedded = 0;
-        for work in work {
-            self.go_on()?;
+        std::thread::scope(|scope| {
+            let (to_embed, files) = mpsc::sync_channel(FILES_AHEAD);
+            let (to_write, steps) = mpsc::sync_channel(STEPS_AHEAD);
+            scope.spawn(|| self.extract(work, to_embed));
+            scope.spawn(|| {
+                if let Err(error) = self.embed(files, &leaving, &to_write) {
+                    let _ = to_write.send(Err(error));
+                }
+                drop(to_write);
+            });
+            // Leaving early drops the receiver; then the threads before it end as soon as they notice.
+            for step in steps {
+                match step? {
+                    Step::File { at, entry } => {
+                        let Work { collection, file, .. } = work[at];
+                        let of_collection = manifest.collections.entry(collection.name.clone()).or_default();
+                        of_collection.files.insert(file.name.clone(), entry);
+                    }
+                    Step::Embedded(passages) => {
+                        embedded += passages.len();
+                        passages.iter().try_for_each(|(passage, vectors)| builder.add(passage, vectors))?;
+                    }
+                    Step::Known(passage, known) => {
+                        if let Some(base) = self.base {
+                            builder.add_known(&passage, base, known)?;
+                        }
+                    }
+                }
+            }
+            Ok::<_, IngestError>(())
+        })?;
+        // The threads end early when the run is cancelled.
+        self.go_on()?;
+        self.progress.finish();
+        Ok(embedded)
+    }
+
+    /// Sends each file on as it is read, until nobody takes it any more.
+    fn extract(&self, work: &[Work<'_>], to_embed: mpsc::SyncSender<ReadFile>) {
+        let extractor = Extractor::new(self.executable, ExtractLimits::default());
+        for (at, work) in work.iter().enumerate() {
             let mut hash = work.hash.to_owned();
             let (state, passages) = match extractor.extract(&work.file.path) {
                 Ok(document) => self.indexed(work, &document),
@@ -73,23 +139,44 @@ impl Reading<'_> {
             };
             self.progress.file(passages.len());
             let entry = FileEntry { hash, bytes: work.file.bytes, state };
-            let of_collection = manifest.collections.entry(work.collection.name.clone()).or_default();
-            of_collection.files.insert(work.file.name.clone(), entry);
-            for passage in passages {
-                match self.known(&leaving, &passage) {
-                    Some(vectors) => builder.add(&passage, &vectors)?,
-                    None => pending.push(passage),
-                }
-            }
-            while pending.len() >= BATCH {
-                let rest = pending.split_off(BATCH);
-                embedded += self.embed(&std::mem::replace(&mut pending, rest), builder)?;
-                self.go_on()?;
+            if self.cancel.is_cancelled() || to_embed.send(ReadFile { at, entry, passages }).is_err() {
+                return;
             }
         }
-        embedded += self.embed(&pending, builder)?;
-        self.progress.finish();
-        Ok(embedded)
+    }
+
+    fn embed(
+        &self,
+        files: mpsc::Receiver<ReadFile>,
+        leaving: &Leaving,
+        to_write: &mpsc::SyncSender<Result<Step, IngestError>>,
+    ) -> Result<(), IngestError> {
+        // Nobody takes steps any more when writing has failed, and then that is the error.
+        let send = |step| to_write.send(Ok(step)).map_err(|_| IngestError::Cancelled);
+        let mut own = None;
+        let mut pending: Vec<IndexedPassage> = Vec::new();
+        let mut files = files.into_iter();
+        loop {
+            let file = files.next();
+            let is_last = file.is_none();
+            if let Some(ReadFile { at, entry, passages }) = file {
+                send(Step::File { at, entry })?;
+                for passage in passages {
+                    match leaving.get(&text_hash(&passage)) {
+                        Some(&known) => send(Step::Known(passage, known))?,
+                        None => pending.push(passage),
+                    }
+                }
+            }
+            while pending.len() >= WINDOW || (is_last && !pending.is_empty()) {
+                let rest = pending.split_off(pending.len().min(WINDOW));
+                let window = std::mem::replace(&mut pending, rest);
+                send(Step::Embedded(self.embed_window(window, &mut own)?))?;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
     }
 
     fn go_on(&self) -> Result<(), IngestError> {
@@ -106,23 +193,33 @@ impl Reading<'_> {
         Ok(leaving)
     }
 
-    /// The vectors of a passage that stood elsewhere, word for word.
-    fn known(&self, leaving: &Leaving, passage: &IndexedPassage) -> Option<PassageVectors> {
-        self.base?.vectors_of(*leaving.get(&text_hash(passage))?)
+    fn embed_window(
+        &self,
+        window: Vec<IndexedPassage>,
+        own: &mut Option<PassageEmbedder>,
+    ) -> Result<Vec<(IndexedPassage, PassageVectors)>, IngestError> {
+        let parts: Vec<Vec<String>> = window.iter().map(IndexedPassage::parts).collect();
+        let wholes = window.iter().map(IndexedPassage::text_to_embed);
+        let texts: Vec<String> = wholes.chain(parts.iter().flatten().cloned()).collect();
+        let mut vectors = self.vectors(&texts, own)?;
+        let mut of_parts = vectors.split_off(window.len()).into_iter();
+        let with_vectors = window.into_iter().zip(vectors).zip(parts).map(|((passage, whole), parts)| {
+            let parts = of_parts.by_ref().take(parts.len()).collect();
+            (passage, PassageVectors { whole, parts })
+        });
+        Ok(with_vectors.collect())
     }
 
-    fn embed(&self, batch: &[IndexedPassage], builder: &mut Builder) -> Result<usize, IngestError> {
-        let parts: Vec<Vec<String>> = batch.iter().map(IndexedPassage::parts).collect();
-        let wholes = batch.iter().map(IndexedPassage::text_to_embed);
-        let texts: Vec<String> = wholes.chain(parts.iter().flatten().cloned()).collect();
-        let mut vectors = self.embedder.passages(&texts)?;
-        let mut of_parts = vectors.split_off(batch.len()).into_iter();
-        for ((passage, parts), whole) in batch.iter().zip(&parts).zip(vectors) {
-            let parts = of_parts.by_ref().take(parts.len()).collect();
-            builder.add(passage, &PassageVectors { whole, parts })?;
-        }
-        tracing::debug!(passages = batch.len(), "embedded a batch");
-        Ok(batch.len())
+    fn vectors(&self, texts: &[String], own: &mut Option<PassageEmbedder>) -> Result<Vec<Vec<f32>>, IngestError> {
+        let own = match own {
+            Some(own) => own,
+            None if texts.len() <= FEW_TEXTS => return Ok(self.embedder.passages(texts)?),
+            none => none.insert(self.embedder.for_passages()?),
+        };
+        own.embed(texts, || {
+            tracing::debug!("embedded a batch");
+            self.go_on()
+        })
     }
 
     fn indexed(&self, work: &Work<'_>, document: &Document) -> (FileState, Vec<IndexedPassage>) {

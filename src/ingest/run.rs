@@ -10,11 +10,13 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::forget::{self, Forgotten};
+use super::last_run::LastRun;
 use super::manifest::{CollectionEntry, Difference, FileEntry, FileState, Manifest};
 use super::reading::{Reading, Work};
 use super::walk::{FoundFile, Roots, Skipped, walk};
 use crate::domain::{Collection, PassageId};
-use crate::retrieval::{Embedder, Generation, IndexStore, RetrievalError};
+use crate::retrieval::{BuildLock, Embedder, Generation, IndexStore, RetrievalError};
 
 #[derive(Debug, Error)]
 pub enum IngestError {
@@ -26,6 +28,12 @@ pub enum IngestError {
     Folder { folder: PathBuf, reason: String },
     #[error("the index run was stopped: the index stays as it was")]
     Cancelled,
+    #[error("the new index is worse than the live one: the index stays as it was")]
+    Refused,
+    #[error("the list of forgotten documents in {path} cannot be used")]
+    List { path: PathBuf, source: std::io::Error },
+    #[error("there is no document `{path}`")]
+    NoDocument { path: String },
 }
 
 /// A file that is not in the index.
@@ -49,7 +57,16 @@ pub struct IndexRun<'a> {
     /// Reads everything again instead of what changed.
     pub full: bool,
     pub progress: &'a dyn Progress,
+    /// Has the last word before the new index goes live.
+    pub admission: Option<&'a dyn Admission>,
     pub cancel: &'a CancellationToken,
+}
+
+/// Decides whether a new index may take the place of the live one.
+pub trait Admission: Sync {
+    /// # Errors
+    /// It cannot be told; then the index stays as it was.
+    fn admits(&self, next: &Generation, live: Option<&Generation>) -> Result<bool, RetrievalError>;
 }
 
 /// Where a run reports how far it is.
@@ -98,9 +115,15 @@ impl IndexRun<'_> {
     /// A folder that cannot be read, another run in progress, a full disk, a cancelled run: the live index stays as it
     /// was. A file that cannot be read is reported and skipped.
     pub fn run(&self) -> Result<IndexReport, IngestError> {
-        let start = Instant::now();
         let lock = self.store.lock()?;
-        let base = self.base()?;
+        let start = Instant::now();
+        let outcome = self.run_locked(lock, start);
+        LastRun::of(&outcome, start.elapsed()).write(self.store);
+        outcome
+    }
+
+    fn run_locked(&self, lock: BuildLock, start: Instant) -> Result<IndexReport, IngestError> {
+        let base = self.base(&lock)?;
         let before = match &base {
             Some(base) => Manifest::of(base)?,
             None => Manifest::default(),
@@ -142,7 +165,9 @@ impl IndexRun<'_> {
             report.embedded_passages = reading.run(&work.collect::<Vec<_>>(), &removed, &mut builder, &mut manifest)?;
             report.documents = manifest.documents();
             let json = serde_json::to_vec(&manifest).map_err(IngestError::Manifest)?;
-            report.passages = builder.finish(kept, report.documents, &json)?.summary().passages;
+            let prepared = builder.prepare(kept, report.documents, &json)?;
+            self.admit(prepared.generation())?;
+            report.passages = prepared.publish()?.summary().passages;
         }
         report.skipped.extend(manifest.files().filter_map(|file| match &file.entry.state {
             FileState::Skipped { reason } => Some(SkippedFile {
@@ -156,6 +181,12 @@ impl IndexRun<'_> {
         Ok(report)
     }
 
+    fn admit(&self, next: &Generation) -> Result<(), IngestError> {
+        let Some(admission) = self.admission else { return Ok(()) };
+        let live = self.store.open_current().ok().filter(|live| live.summary().model == next.summary().model);
+        if admission.admits(next, live.as_ref())? { Ok(()) } else { Err(IngestError::Refused) }
+    }
+
     /// Walks the folders and compares them with what was indexed.
     fn look(
         &self,
@@ -167,6 +198,7 @@ impl IndexRun<'_> {
         let roots = Roots::of(self.collections).map_err(missing)?;
         // Without an index there is nothing that could stay as it is.
         let only = self.only.filter(|_| has_base);
+        let forgotten = Forgotten::of(self.store)?;
         let none = CollectionEntry::default();
         let mut all = Vec::new();
         for collection in self.collections.iter().filter(|collection| only.is_none_or(|only| only == collection.name)) {
@@ -194,6 +226,10 @@ impl IndexRun<'_> {
             for file in walked.files {
                 if self.cancel.is_cancelled() {
                     return Err(IngestError::Cancelled);
+                }
+                if forgotten.holds(&collection.name, &file.name) {
+                    skip(file.name, forget::REASON.to_owned());
+                    continue;
                 }
                 match hash(&file.path) {
                     Ok(hash) => drop(files.insert(file.name.clone(), (file, hash))),
@@ -229,22 +265,28 @@ impl IndexRun<'_> {
         manifest
     }
 
-    /// The generation that this run can build on: the live one, if it is whole and made by the same model.
-    fn base(&self) -> Result<Option<Arc<Generation>>, IngestError> {
-        if self.full && self.only.is_none() {
-            return Ok(None);
-        }
+    /// The generation that this run can build on: the live one, if it is whole and made by the same model. A damaged one
+    /// is put aside: until this run is through there is no index.
+    fn base(&self, lock: &BuildLock) -> Result<Option<Arc<Generation>>, IngestError> {
         match self.store.open_current() {
+            Ok(_) if self.full && self.only.is_none() => Ok(None),
             Ok(live) if live.summary().model == *self.embedder.model() => Ok(Some(Arc::new(live))),
             Ok(_) => {
                 tracing::warn!("the index was built with another embedding model: everything is read again");
                 Ok(None)
             }
             Err(RetrievalError::NoIndex(_)) => Ok(None),
-            Err(e) => {
-                tracing::warn!(error = &e as &dyn std::error::Error, "the index is damaged: everything is read again");
+            Err(RetrievalError::OtherFormat { .. }) => {
+                tracing::warn!("the index was made by another version of this program: everything is read again");
                 Ok(None)
             }
+            Err(error @ (RetrievalError::Damaged { .. } | RetrievalError::Lexical(_))) => {
+                let aside = self.store.put_aside(lock)?;
+                let aside = aside.display();
+                tracing::warn!("{error}; it was put aside as {aside}, and everything is read again from the folders");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

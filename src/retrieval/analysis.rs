@@ -1,6 +1,6 @@
 //! From text to the terms that are indexed and looked up: elisions, stop words, folding, stemming, and codes kept exact.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use tantivy::tokenizer::{
@@ -63,6 +63,23 @@ pub(super) fn exact() -> TextAnalyzer {
 /// The distinct terms of a text in a language, in order of first appearance.
 pub fn terms(text: &str, language: Language) -> Vec<String> {
     distinct(prose(language), text)
+}
+
+/// The distinct terms of a text in a language, each with what its word is in the other one; in order of first appearance.
+pub(super) fn terms_with_other(text: &str, language: Language) -> Vec<(String, Option<String>)> {
+    let places = |language: Language| {
+        let mut analyzer = prose(language);
+        let mut stream = analyzer.token_stream(text);
+        let mut terms = Vec::new();
+        while let Some(token) = stream.next() {
+            terms.push((token.offset_from, token.text.clone()));
+        }
+        terms
+    };
+    let others: HashMap<usize, String> = places(language.other()).into_iter().collect();
+    let mut seen = HashSet::new();
+    let distinct = places(language).into_iter().filter(|(_, term)| seen.insert(term.clone()));
+    distinct.map(|(place, term)| (term, others.get(&place).cloned())).collect()
 }
 
 /// The distinct codes of a text, in lower case.

@@ -7,7 +7,7 @@ use super::dense::dot;
 use crate::domain::Language;
 
 /// Share of the mean that is subtracted; chosen on the questions about the sample handbook and the development set.
-const SHARE: f32 = 0.9;
+pub(super) const SHARE: f32 = 0.9;
 
 /// Everyday questions about nothing in particular; their mean is what all questions of a language have in common.
 pub(super) const QUESTIONS: [(Language, &[&str]); 2] = [
@@ -86,17 +86,39 @@ pub struct LanguageMeans {
     english: Vec<f32>,
 }
 
+/// Adds up vectors of each language.
+pub(super) struct LanguageSums([(Vec<f64>, usize); 2]);
+
+impl LanguageSums {
+    pub(super) fn new(dims: usize) -> Self {
+        LanguageSums(std::array::from_fn(|_| (vec![0.0; dims], 0)))
+    }
+
+    pub(super) fn add(&mut self, language: Language, vector: impl Iterator<Item = f32>) {
+        let (sum, count) = &mut self.0[usize::from(language == Language::English)];
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(value));
+        *count += 1;
+    }
+
+    pub(super) fn means(&self) -> LanguageMeans {
+        let mean = |(sum, count): &(Vec<f64>, usize)| {
+            sum.iter().map(|value| (value / (*count).max(1) as f64) as f32).collect()
+        };
+        let [italian, english] = &self.0;
+        LanguageMeans { italian: mean(italian), english: mean(english) }
+    }
+}
+
 impl LanguageMeans {
-    pub(super) fn of<'a>(dims: usize, vectors: impl Iterator<Item = (Language, &'a [f32])>) -> Self {
-        let mut sums = [(vec![0.0f64; dims], 0usize), (vec![0.0f64; dims], 0usize)];
-        for (language, vector) in vectors {
-            let (sum, count) = &mut sums[usize::from(language == Language::English)];
-            sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
-            *count += 1;
-        }
-        let [italian, english] =
-            sums.map(|(sum, count)| sum.iter().map(|value| (value / count.max(1) as f64) as f32).collect());
-        LanguageMeans { italian, english }
+    /// Both means one after the other, little endian.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        self.italian.iter().chain(&self.english).flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let (italian, english) = values.split_at(values.len() / 2);
+        LanguageMeans { italian: italian.to_vec(), english: english.to_vec() }
     }
 
     pub(super) fn of_language(&self, language: Language) -> &[f32] {
@@ -126,8 +148,8 @@ pub(super) fn offset(question: &[f32], mean: &[f32]) -> f32 {
 }
 
 /// 1 / length of a passage's vector without what its language shares.
-pub(super) fn inverse_length(vector: &[f32], mean: &[f32]) -> f32 {
-    let squared: f32 = vector.iter().zip(mean).map(|(value, mean)| (value - SHARE * mean).powi(2)).sum();
+pub(super) fn inverse_length(vector: impl Iterator<Item = f32>, mean: &[f32]) -> f32 {
+    let squared: f32 = vector.zip(mean).map(|(value, mean)| (value - SHARE * mean).powi(2)).sum();
     1.0 / squared.sqrt().max(f32::EPSILON)
 }
 
@@ -138,11 +160,14 @@ mod tests {
     #[test]
     fn what_all_vectors_share_no_longer_decides() {
         let italian: [&[f32]; 2] = [&[0.9, 0.435, 0.0], &[0.9, 0.0, 0.435]];
-        let means = LanguageMeans::of(3, italian.iter().map(|vector| (Language::Italian, *vector)));
+        let mut sums = LanguageSums::new(3);
+        italian.iter().for_each(|vector| sums.add(Language::Italian, vector.iter().copied()));
+        let means = sums.means();
+        assert_eq!(LanguageMeans::from_bytes(&means.to_bytes()), means);
         let question = means.centred(&[0.95, 0.31, 0.0], Some(Language::Italian));
         let score = |vector: &[f32]| {
             let mean = means.of_language(Language::Italian);
-            (dot(&question, vector) - offset(&question, mean)) * inverse_length(vector, mean)
+            (dot(&question, vector) - offset(&question, mean)) * inverse_length(vector.iter().copied(), mean)
         };
         let plain = dot(&[0.95, 0.31, 0.0], italian[0]) - dot(&[0.95, 0.31, 0.0], italian[1]);
         assert!(score(italian[0]) - score(italian[1]) > 2.0 * plain);
@@ -150,8 +175,10 @@ mod tests {
 
     #[test]
     fn a_language_without_passages_has_a_mean_of_zero() {
-        let means = LanguageMeans::of(2, std::iter::once((Language::English, &[1.0f32, 0.0][..])));
+        let mut sums = LanguageSums::new(2);
+        sums.add(Language::English, [1.0f32, 0.0].into_iter());
+        let means = sums.means();
         assert_eq!(means.of_language(Language::Italian), [0.0, 0.0]);
-        assert!((inverse_length(&[0.6, 0.8], means.of_language(Language::Italian)) - 1.0).abs() < 1e-6);
+        assert!((inverse_length([0.6, 0.8].into_iter(), means.of_language(Language::Italian)) - 1.0).abs() < 1e-6);
     }
 }

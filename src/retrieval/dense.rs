@@ -1,28 +1,38 @@
-//! Vectors of passages in one immutable, memory-mapped file, searched exactly. A generation has two such files: one row
-//! for each passage, and one row for each of its parts, which are looked at for candidates only.
+//! Vectors of passages in 8 bits, in one immutable, memory-mapped file that is searched exactly. A generation has two
+//! such files: one row for each passage, and the rows of each passage's parts.
 //!
-//! Layout, little endian: a header of 64 bytes (magic, version, dims, count, CRC-32 of what follows the rows), `count`
-//! rows of `dims` f32 (unit length), `count` passage ids of 16 bytes, `count` tags of 4 bytes (language, an unused byte,
-//! number of the collection). Exact search is right up to a few hundred thousand passages: it can be filtered, is never
-//! out of date, and cannot be half written.
+//! Layout, little endian: a header of 64 bytes (magic, dims, rows, passages), the means of the Italian and the English
+//! rows (`dims` f32 each), `rows` rows of `dims` i8, `rows` facts of 16 bytes (see [`Facts`]), and for each passage, in
+//! the order of their ids, its id and its rows (16 + 4 + 4 bytes). Exact search can be filtered, is never out of date,
+//! and cannot be half written; how far it carries: `docs/decisions/0011-exact-search.md`. That the file is what was
+//! written is checked by [`super::generation`].
 
-use std::collections::{BinaryHeap, HashMap};
+mod row;
+mod twins;
+
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use memmap2::Mmap;
 
 use super::RetrievalError;
-use super::centring::{LanguageMeans, inverse_length, offset};
+use super::centring::{LanguageMeans, LanguageSums, inverse_length, offset};
 use super::filter::Filter;
 use crate::domain::{Language, PassageId};
+pub(super) use row::Row;
+use row::{QueryRow, Scan};
 
-const MAGIC: &[u8; 8] = b"CERVVEC2";
+const MAGIC: &[u8; 8] = b"CERVVEC3";
 const HEADER_BYTES: usize = 64;
+const FACTS_BYTES: usize = 16;
 const ID_BYTES: usize = 16;
-const TAG_BYTES: usize = 4;
+const PASSAGE_BYTES: usize = ID_BYTES + 8;
+/// From so many rows on they are searched by all cores; below, starting threads costs more than it saves.
+const ROWS_PER_THREAD: usize = 1 << 16;
 
 /// What a row can be filtered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,22 +42,43 @@ pub(super) struct Tag {
     pub collection: u16,
 }
 
-impl Tag {
-    fn to_bytes(self) -> [u8; TAG_BYTES] {
-        let language = match self.language {
-            Language::Italian => 0,
+/// What is known of a row beside its values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Facts {
+    /// What one step of its values is worth.
+    scale: f32,
+    /// 1 / its length after centring.
+    inverse_length: f32,
+    /// Place of its passage in the table of passages.
+    passage: u32,
+    tag: Tag,
+}
+
+impl Facts {
+    fn to_bytes(self) -> [u8; FACTS_BYTES] {
+        let language = match self.tag.language {
+            Language::Italian => 0u16,
             Language::English => 1,
         };
-        let [low, high] = self.collection.to_le_bytes();
-        [language, 0, low, high]
+        let mut bytes = [0; FACTS_BYTES];
+        bytes[..4].copy_from_slice(&self.scale.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.inverse_length.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.passage.to_le_bytes());
+        bytes[12..14].copy_from_slice(&language.to_le_bytes());
+        bytes[14..].copy_from_slice(&self.tag.collection.to_le_bytes());
+        bytes
     }
 
-    fn from_bytes([language, _, low, high]: [u8; TAG_BYTES]) -> Self {
-        let language = match language {
-            0 => Language::Italian,
-            _ => Language::English,
-        };
-        Tag { language, collection: u16::from_le_bytes([low, high]) }
+    fn from_bytes(bytes: &[u8; FACTS_BYTES]) -> Self {
+        let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let language = if bytes[12] == 0 { Language::Italian } else { Language::English };
+        let collection = u16::from_le_bytes([bytes[14], bytes[15]]);
+        Facts {
+            scale: f32::from_bits(number(0)),
+            inverse_length: f32::from_bits(number(4)),
+            passage: number(8),
+            tag: Tag { language, collection },
+        }
     }
 }
 
@@ -55,22 +86,21 @@ impl Tag {
 pub(super) struct Vectors {
     map: Mmap,
     dims: usize,
-    count: usize,
-    rows_of: HashMap<PassageId, Range<usize>>,
+    rows: usize,
+    passages: usize,
     means: LanguageMeans,
-    /// For each row, 1 / its length after centring.
-    inverse_lengths: Vec<f32>,
 }
 
-/// A centred query, with what it meets in every passage of a language.
+/// A query, with what it meets in every passage of a language if it is centred.
 pub(super) struct DenseQuery {
-    vector: Vec<f32>,
+    row: QueryRow,
+    is_centred: bool,
     italian_offset: f32,
     english_offset: f32,
 }
 
 impl Vectors {
-    /// Maps the file and checks its header, its length and the checksum of its tables.
+    /// Maps the file and checks its header and its length.
     pub(super) fn open(path: &Path) -> Result<Self, RetrievalError> {
         let file = File::open(path).map_err(RetrievalError::file("open", path))?;
         // SAFETY: the file is written once under another name and never changed after its rename; deleting it leaves
@@ -79,124 +109,153 @@ impl Vectors {
         if map.len() < HEADER_BYTES || &map[..8] != MAGIC {
             return Err(RetrievalError::damaged(path, "not a vector file"));
         }
-        let number = |at: usize| u32::from_le_bytes(map[at..at + 4].try_into().expect("four bytes"));
-        let (dims, count, crc) = (number(8) as usize, number(12) as usize, number(16));
-        let tables = HEADER_BYTES.saturating_add(dims.saturating_mul(4).saturating_mul(count));
-        if dims == 0 || map.len() != tables.saturating_add(count.saturating_mul(ID_BYTES + TAG_BYTES)) {
+        let number = |at: usize| u32::from_le_bytes(map[at..at + 4].try_into().expect("four bytes")) as usize;
+        let (dims, rows, passages) = (number(8), number(12), number(16));
+        let length = (2 * dims).checked_mul(4).and_then(|means| {
+            let rows = rows.checked_mul(dims + FACTS_BYTES)?;
+            HEADER_BYTES.checked_add(means)?.checked_add(rows)?.checked_add(passages.checked_mul(PASSAGE_BYTES)?)
+        });
+        if dims == 0 || length != Some(map.len()) {
             return Err(RetrievalError::damaged(path, "the vector file is cut short"));
         }
-        if crc32(&map[tables..]) != crc {
-            return Err(RetrievalError::damaged(
-                path,
-                "the passage table of the vector file does not match its checksum",
-            ));
-        }
-        let mut rows_of: HashMap<PassageId, Range<usize>> = HashMap::with_capacity(count);
-        for (row, id) in map[tables..tables + count * ID_BYTES].chunks_exact(ID_BYTES).enumerate() {
-            rows_of.entry(PassageId(id.try_into().expect("sixteen bytes"))).or_insert(row..row).end = row + 1;
-        }
-        let mut vectors = Vectors {
-            map,
-            dims,
-            count,
-            rows_of,
-            means: LanguageMeans::of(dims, std::iter::empty()),
-            inverse_lengths: Vec::new(),
-        };
-        let rows = || (0..count).map(|row| (vectors.tag_of_row(row).language, vectors.row(row)));
-        let means = LanguageMeans::of(dims, rows());
-        let inverse_lengths = rows().map(|(language, row)| inverse_length(row, means.of_language(language))).collect();
-        vectors.means = means;
-        vectors.inverse_lengths = inverse_lengths;
-        Ok(vectors)
+        let means = LanguageMeans::from_bytes(&map[HEADER_BYTES..HEADER_BYTES + 8 * dims]);
+        Ok(Vectors { map, dims, rows, passages, means })
     }
 
-    /// `vector`: a centred question of unit length, `dims` values.
-    pub(super) fn query(&self, vector: Vec<f32>) -> DenseQuery {
-        let offset = |language| offset(&vector, self.means.of_language(language));
-        let (italian_offset, english_offset) = (offset(Language::Italian), offset(Language::English));
-        DenseQuery { vector, italian_offset, english_offset }
+    /// `vector`: a question of unit length, `dims` values; centred, if the rows are to be.
+    pub(super) fn query(&self, vector: &[f32], is_centred: bool) -> DenseQuery {
+        let offset = |language| if is_centred { offset(vector, self.means.of_language(language)) } else { 0.0 };
+        DenseQuery {
+            row: QueryRow::of(vector),
+            is_centred,
+            italian_offset: offset(Language::Italian),
+            english_offset: offset(Language::English),
+        }
     }
 
     pub(super) fn dims(&self) -> usize {
         self.dims
     }
 
-    /// Passages, not rows.
     pub(super) fn passages(&self) -> usize {
-        self.rows_of.len()
+        self.passages
     }
 
-    /// The highest of a passage's rows, between -1 and 1; `None`: the passage is not in the file.
+    pub(super) fn row_count(&self) -> usize {
+        self.rows
+    }
+
+    /// The highest of a passage's rows, between -1 and 1; `None`: it has none in the file.
     pub(super) fn cosine(&self, query: &DenseQuery, id: PassageId) -> Option<f32> {
-        self.rows_of.get(&id)?.clone().map(|row| self.cosine_of_row(query, row)).max_by(f32::total_cmp)
+        let scan = Scan::of_this_processor();
+        self.rows_of(id).map(|row| self.cosine_of_row(scan, query, row, self.facts(row))).max_by(f32::total_cmp)
     }
 
-    fn cosine_of_row(&self, query: &DenseQuery, row: usize) -> f32 {
-        let offset = match self.tag_of_row(row).language {
+    fn cosine_of_row(&self, scan: Scan, query: &DenseQuery, row: usize, facts: Facts) -> f32 {
+        let offset = match facts.tag.language {
             Language::Italian => query.italian_offset,
             Language::English => query.english_offset,
         };
-        (dot(&query.vector, self.row(row)) - offset) * self.inverse_lengths[row]
+        let product = scan.product(&query.row, self.values(row)) * facts.scale;
+        if query.is_centred { (product - offset) * facts.inverse_length } else { product }
     }
 
-    /// The vectors of a passage as the model made them, `dims` values each.
-    pub(super) fn vectors_of(&self, id: PassageId) -> impl Iterator<Item = &[f32]> {
-        self.rows_of.get(&id).cloned().unwrap_or_default().map(|row| self.row(row))
+    /// The rows of a passage as they were written.
+    pub(super) fn vectors_of(&self, id: PassageId) -> impl Iterator<Item = Row<'_>> {
+        self.rows_of(id).map(|row| Row { values: self.values(row), scale: self.facts(row).scale })
     }
 
-    /// Of each row.
-    pub(super) fn ids(&self) -> impl Iterator<Item = PassageId> {
-        (0..self.count).map(|row| self.id_of_row(row))
+    /// All passages, in the order of their ids.
+    pub(super) fn ids(&self) -> impl ExactSizeIterator<Item = PassageId> {
+        (0..self.passages).map(|at| self.passage(at).0)
     }
 
     pub(super) fn tag(&self, id: PassageId) -> Option<Tag> {
-        self.rows_of.get(&id).map(|rows| self.tag_of_row(rows.start))
+        self.rows_of(id).next().map(|row| self.facts(row).tag)
     }
 
-    /// The `limit` rows with the highest cosine to `query`, best first.
+    /// The passages of the `limit` rows with the highest cosine to `query`, best first; one may come more than once.
     pub(super) fn search(&self, query: &DenseQuery, limit: usize, filter: &Filter<'_>) -> Vec<PassageId> {
+        static CORES: LazyLock<usize> =
+            LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        let parts = (self.rows / ROWS_PER_THREAD).clamp(1, *CORES);
+        let length = self.rows.div_ceil(parts).max(1);
+        let ranges = (0..parts).map(|part| part * length..((part + 1) * length).min(self.rows));
+        let mut best = std::thread::scope(|scope| {
+            let others: Vec<_> = ranges.clone().skip(1).collect();
+            let others: Vec<_> =
+                others.into_iter().map(|rows| scope.spawn(|| self.search_rows(query, rows, limit, filter))).collect();
+            let mut best = self.search_rows(query, ranges.clone().next().unwrap_or_default(), limit, filter);
+            // A scan cannot panic but for want of memory, and then the whole search may.
+            best.extend(others.into_iter().flat_map(|part| part.join().unwrap_or_default()));
+            best
+        });
+        best.sort_unstable();
+        best.truncate(limit);
+        best.into_iter().map(|candidate| self.passage(candidate.passage as usize).0).collect()
+    }
+
+    fn search_rows(&self, query: &DenseQuery, rows: Range<usize>, limit: usize, filter: &Filter<'_>) -> Vec<Candidate> {
+        let scan = Scan::of_this_processor();
         let mut best = BinaryHeap::with_capacity(limit + 1);
-        for row in 0..self.count {
-            if !filter.admits(self.tag_of_row(row)) {
+        let mut least = f32::NEG_INFINITY;
+        for row in rows {
+            let facts = self.facts(row);
+            if !filter.admits(facts.tag) {
                 continue;
             }
-            best.push(Candidate { cosine: self.cosine_of_row(query, row), row });
-            if best.len() > limit {
-                best.pop();
+            let cosine = self.cosine_of_row(scan, query, row, facts);
+            if best.len() < limit || cosine > least {
+                best.push(Candidate { cosine, row, passage: facts.passage });
+                if best.len() > limit {
+                    best.pop();
+                }
+                least = best.peek().map_or(least, |worst: &Candidate| worst.cosine);
             }
         }
-        best.into_sorted_vec().into_iter().map(|candidate| self.id_of_row(candidate.row)).collect()
+        best.into_vec()
     }
 
-    fn row(&self, row: usize) -> &[f32] {
-        let start = HEADER_BYTES + row * self.dims * 4;
-        let bytes = &self.map[start..start + self.dims * 4];
-        // SAFETY: every bit pattern is an f32; the map is page aligned and rows start at a multiple of four bytes, so
-        // there is no unaligned head or tail.
-        let (head, values, tail) = unsafe { bytes.align_to::<f32>() };
-        debug_assert!(head.is_empty() && tail.is_empty());
-        values
+    fn values(&self, row: usize) -> &[i8] {
+        let start = HEADER_BYTES + 8 * self.dims + row * self.dims;
+        row::as_i8(&self.map[start..start + self.dims])
     }
 
-    fn tables(&self) -> &[u8] {
-        &self.map[HEADER_BYTES + self.count * self.dims * 4..]
+    fn facts(&self, row: usize) -> Facts {
+        let start = HEADER_BYTES + 8 * self.dims + self.rows * self.dims + row * FACTS_BYTES;
+        Facts::from_bytes(self.map[start..start + FACTS_BYTES].try_into().expect("sixteen bytes"))
     }
 
-    fn id_of_row(&self, row: usize) -> PassageId {
-        PassageId(self.tables()[row * ID_BYTES..(row + 1) * ID_BYTES].try_into().expect("sixteen bytes"))
+    /// The passage at a place of the table, and its rows.
+    fn passage(&self, at: usize) -> (PassageId, Range<usize>) {
+        let start = HEADER_BYTES + 8 * self.dims + self.rows * (self.dims + FACTS_BYTES) + at * PASSAGE_BYTES;
+        let bytes = &self.map[start..start + PASSAGE_BYTES];
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize;
+        let first = number(ID_BYTES);
+        (PassageId(bytes[..ID_BYTES].try_into().expect("sixteen bytes")), first..first + number(ID_BYTES + 4))
     }
 
-    fn tag_of_row(&self, row: usize) -> Tag {
-        let start = self.count * ID_BYTES + row * TAG_BYTES;
-        Tag::from_bytes(self.tables()[start..start + TAG_BYTES].try_into().expect("four bytes"))
+    /// Empty: the passage is not in the file.
+    fn rows_of(&self, id: PassageId) -> Range<usize> {
+        let (mut low, mut high) = (0, self.passages);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (found, rows) = self.passage(middle);
+            match found.cmp(&id) {
+                std::cmp::Ordering::Equal => return rows,
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        0..0
     }
 }
 
-/// Ordered so that the worst candidate is on top of the heap; ties go to the earlier row.
+/// Ordered so that the best comes first and the worst is on top of a heap; ties go to the earlier row.
 struct Candidate {
     cosine: f32,
     row: usize,
+    passage: u32,
 }
 
 impl Ord for Candidate {
@@ -232,62 +291,99 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + tail
 }
 
-/// Writes a vector file row by row; nothing of it is kept in memory but the passage table.
+/// Writes a vector file row by row; of the rows themselves nothing is kept in memory.
 pub(super) struct VectorsWriter {
     path: PathBuf,
     file: BufWriter<File>,
     dims: usize,
-    ids: Vec<u8>,
-    tags: Vec<u8>,
+    sums: LanguageSums,
+    rows: Vec<(f32, Tag)>,
+    /// The rows of each passage.
+    passages: BTreeMap<PassageId, Range<usize>>,
 }
 
 impl VectorsWriter {
     pub(super) fn create(path: &Path, dims: usize) -> Result<Self, RetrievalError> {
-        let file = File::create(path).map_err(RetrievalError::file("create", path))?;
-        let mut file = BufWriter::with_capacity(1 << 20, file);
-        file.write_all(&[0; HEADER_BYTES]).map_err(RetrievalError::file("write", path))?;
-        Ok(VectorsWriter { path: path.to_owned(), file, dims, ids: Vec::new(), tags: Vec::new() })
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(path);
+        let mut file = BufWriter::with_capacity(1 << 20, file.map_err(RetrievalError::file("create", path))?);
+        // Header and means are known at the end.
+        file.write_all(&vec![0; HEADER_BYTES + 8 * dims]).map_err(RetrievalError::file("write", path))?;
+        let (sums, rows, passages) = (LanguageSums::new(dims), Vec::new(), BTreeMap::new());
+        Ok(VectorsWriter { path: path.to_owned(), file, dims, sums, rows, passages })
     }
 
     /// `vector`: `dims` values, unit length. The vectors of a passage are pushed one after the other.
     pub(super) fn push(&mut self, id: PassageId, tag: Tag, vector: &[f32]) -> Result<(), RetrievalError> {
-        if vector.len() != self.dims {
+        let (values, scale) = row::quantize(vector);
+        self.push_row(id, tag, Row { values: &values, scale })
+    }
+
+    /// As `push`, for a row of another file.
+    pub(super) fn push_row(&mut self, id: PassageId, tag: Tag, row: Row<'_>) -> Result<(), RetrievalError> {
+        if row.values.len() != self.dims {
             return Err(RetrievalError::Embedding(format!(
                 "the model gave a vector of {} values where {} were expected",
-                vector.len(),
+                row.values.len(),
                 self.dims
             )));
         }
-        for value in vector {
-            self.file.write_all(&value.to_le_bytes()).map_err(RetrievalError::file("write", &self.path))?;
-        }
-        self.ids.extend_from_slice(&id.0);
-        self.tags.extend_from_slice(&tag.to_bytes());
+        self.sums.add(tag.language, row.values.iter().map(|&value| f32::from(value) * row.scale));
+        self.file.write_all(row::as_u8(row.values)).map_err(RetrievalError::file("write", &self.path))?;
+        let at = self.rows.len();
+        self.passages.entry(id).or_insert(at..at).end = at + 1;
+        self.rows.push((row.scale, tag));
         Ok(())
+    }
+
+    pub(super) fn passages(&self) -> usize {
+        self.passages.len()
     }
 
     /// Writes the tables and the header and brings everything to disk.
     pub(super) fn finish(mut self) -> Result<(), RetrievalError> {
-        let count = self.tags.len() / TAG_BYTES;
-        self.ids.extend_from_slice(&self.tags);
+        let path = self.path.clone();
+        let failed = || RetrievalError::file("write", &path);
+        self.file.flush().map_err(failed())?;
+        let means = self.sums.means();
+        let facts = self.facts(&means).map_err(failed())?;
         let mut header = [0u8; HEADER_BYTES];
         header[..8].copy_from_slice(MAGIC);
-        header[8..12].copy_from_slice(&(self.dims as u32).to_le_bytes());
-        header[12..16].copy_from_slice(&(count as u32).to_le_bytes());
-        header[16..20].copy_from_slice(&crc32(&self.ids).to_le_bytes());
+        for (at, number) in [(8, self.dims), (12, self.rows.len()), (16, self.passages.len())] {
+            let number = u32::try_from(number).map_err(|_| failed()(std::io::ErrorKind::FileTooLarge.into()))?;
+            header[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        }
         let mut write = || {
-            self.file.write_all(&self.ids)?;
+            self.file.write_all(&facts)?;
+            for (id, rows) in &self.passages {
+                self.file.write_all(&id.0)?;
+                self.file.write_all(&(rows.start as u32).to_le_bytes())?;
+                self.file.write_all(&(rows.len() as u32).to_le_bytes())?;
+            }
             self.file.seek(SeekFrom::Start(0))?;
             self.file.write_all(&header)?;
+            self.file.write_all(&means.to_bytes())?;
             self.file.flush()?;
             self.file.get_ref().sync_all()
         };
-        write().map_err(RetrievalError::file("write", &self.path))
+        write().map_err(failed())
     }
-}
 
-fn crc32(bytes: &[u8]) -> u32 {
-    crc32fast::hash(bytes)
+    fn facts(&self, means: &LanguageMeans) -> std::io::Result<Vec<u8>> {
+        let mut passage_of = vec![0u32; self.rows.len()];
+        for (at, rows) in self.passages.values().enumerate() {
+            passage_of[rows.clone()].fill(at as u32);
+        }
+        // SAFETY: only this writer has the file, and it writes nothing while the map lives.
+        let map = unsafe { Mmap::map(self.file.get_ref()) }?;
+        let rows = row::as_i8(&map[HEADER_BYTES + 8 * self.dims..]).chunks_exact(self.dims);
+        let mut facts = Vec::with_capacity(self.rows.len() * FACTS_BYTES);
+        for ((values, &(scale, tag)), passage) in rows.zip(&self.rows).zip(passage_of) {
+            let values = values.iter().map(|&value| f32::from(value) * scale);
+            let inverse_length = inverse_length(values, means.of_language(tag.language));
+            facts.extend_from_slice(&Facts { scale, inverse_length, passage, tag }.to_bytes());
+        }
+        Ok(facts)
+    }
 }
 
 #[cfg(test)]
@@ -323,7 +419,7 @@ mod tests {
         let collections = ["zero", "one", "two", "three", "four"].map(str::to_owned);
         let found = |limit, language, scope: &Scope| -> Vec<_> {
             let filter = Filter::of(language, scope, &collections).unwrap();
-            vectors.search(&vectors.query(vec![0.8, 0.6, 0.0]), limit, &filter)
+            vectors.search(&vectors.query(&[0.8, 0.6, 0.0], true), limit, &filter)
         };
         assert_eq!(found(2, None, &Scope::Everything), [id(3), id(1)]);
         assert_eq!(found(9, Some(Language::English), &Scope::Everything), [id(3), id(2)]);
@@ -331,7 +427,8 @@ mod tests {
         assert_eq!(found(1, None, &some), [id(1)]);
         assert_eq!(found(9, Some(Language::English), &some), [id(2)]);
         assert!(Filter::of(None, &Scope::Collections(["gone".to_owned()].into()), &collections).is_none());
-        assert_eq!(vectors.vectors_of(id(2)).collect::<Vec<_>>(), [[0.0, 1.0, 0.0]]);
+        let rows: Vec<_> = vectors.vectors_of(id(2)).map(|row| (row.values.to_vec(), row.scale)).collect();
+        assert_eq!(rows, [(vec![0, 127, 0], 1.0 / 127.0)]);
         assert_eq!(vectors.tag(id(1)), Some(Tag { language: Language::Italian, collection: 1 }));
         assert_eq!(vectors.vectors_of(id(9)).count(), 0);
     }
@@ -345,25 +442,65 @@ mod tests {
         ]);
         let vectors = Vectors::open(&path).unwrap();
         assert_eq!(vectors.passages(), 2);
-        let query = vectors.query(vec![0.0, 1.0, 0.0]);
+        let query = vectors.query(&[0.0, 1.0, 0.0], true);
+        let of_row = |row| vectors.cosine_of_row(Scan::of_this_processor(), &query, row, vectors.facts(row));
         let best = vectors.cosine(&query, id(1)).unwrap();
-        assert_eq!(best, vectors.cosine_of_row(&query, 1));
-        assert!(best > vectors.cosine_of_row(&query, 0));
+        assert_eq!(best, of_row(1));
+        assert!(best > of_row(0));
         assert_eq!(vectors.cosine(&query, id(9)), None);
     }
 
     #[test]
-    fn a_file_that_was_cut_short_or_changed_is_refused() {
+    fn a_file_that_was_cut_short_is_refused() {
         let (_folder, path) = file_of(&[(id(1), Language::Italian, [1.0, 0.0, 0.0])]);
         let whole = std::fs::read(&path).unwrap();
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             assert!(Vectors::open(&path).is_err(), "{length} bytes were accepted");
         }
-        let mut changed = whole;
-        *changed.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, changed).unwrap();
-        assert!(Vectors::open(&path).is_err());
+    }
+
+    #[test]
+    fn rows_of_another_file_are_taken_over_as_they_are() {
+        let (_folder, path) = file_of(&[(id(7), Language::Italian, [0.26, 0.6, -0.757])]);
+        let vectors = Vectors::open(&path).unwrap();
+        let copy = path.with_file_name("copy.bin");
+        let mut writer = VectorsWriter::create(&copy, 3).unwrap();
+        for row in vectors.vectors_of(id(7)) {
+            writer.push_row(id(7), Tag { language: Language::Italian, collection: 7 }, row).unwrap();
+        }
+        writer.finish().unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), std::fs::read(copy).unwrap());
+    }
+
+    #[test]
+    fn many_rows_are_searched_like_few() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vectors.bin");
+        let mut writer = VectorsWriter::create(&path, 4).unwrap();
+        let count = 2 * ROWS_PER_THREAD as u32 + 7;
+        let tag = Tag { language: Language::English, collection: 0 };
+        let number = |at: u32| {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&at.wrapping_mul(2_654_435_761).to_be_bytes());
+            PassageId(id)
+        };
+        for at in 0..count {
+            let angle = at as f32 * 0.37;
+            writer.push(number(at), tag, &[angle.sin(), angle.cos(), 0.0, 0.0]).unwrap();
+        }
+        writer.finish().unwrap();
+        let vectors = Vectors::open(&path).unwrap();
+        let query = vectors.query(&[0.6, 0.8, 0.0, 0.0], true);
+        let collections = ["knowledge".to_owned()];
+        let filter = Filter::of(None, &Scope::Everything, &collections).unwrap();
+        let found = vectors.search(&query, 50, &filter);
+        let mut all = vectors.search_rows(&query, 0..count as usize, count as usize, &filter);
+        all.sort_unstable();
+        let expect: Vec<_> = all.iter().take(50).map(|candidate| number(candidate.row as u32)).collect();
+        assert_eq!(found, expect);
+        assert_eq!(vectors.ids().len(), count as usize);
+        assert_eq!(vectors.tag(number(count - 1)), Some(tag));
     }
 
     #[test]

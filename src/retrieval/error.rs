@@ -10,6 +10,8 @@ pub enum RetrievalError {
     NoIndex(PathBuf),
     #[error("the index in {path} is damaged ({what}): run `cervella index --full`")]
     Damaged { path: PathBuf, what: String },
+    #[error("the index in {path} was made by another version of this program: run `cervella index --full`")]
+    OtherFormat { path: PathBuf, format: u32 },
     #[error("the index was built with another embedding model than {model}: run `cervella index --full`")]
     OtherModel { model: String },
     #[error("another process is writing the index in {0}: wait until it has finished")]
@@ -33,6 +35,12 @@ pub enum RetrievalError {
 }
 
 impl RetrievalError {
+    /// Whether an index run from the folders mends it.
+    pub fn wants_run(&self) -> bool {
+        use RetrievalError::{Damaged, Lexical, NoIndex, OtherFormat, OtherModel};
+        matches!(self, NoIndex(_) | OtherFormat { .. } | OtherModel { .. } | Damaged { .. } | Lexical(_))
+    }
+
     /// For `map_err` on file operations: remembers what was tried on which path.
     pub(super) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

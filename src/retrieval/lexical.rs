@@ -3,22 +3,20 @@
 use std::path::Path;
 
 use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery};
+use tantivy::query::{
+    BooleanQuery, BoostQuery, ConstScoreQuery, DisjunctionMaxQuery, Occur, Query, TermQuery, TermSetQuery,
+};
 use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
 use super::filter::Filter;
 use super::generation::IndexedPassage;
-use super::{RetrievalError, analysis};
-use crate::domain::{Language, Passage, PassageId};
+use super::pairs::TermPairs;
+use super::{RetrievalError, Weights, analysis};
+use crate::domain::{Language, LanguageDetector, Passage, PassageId};
 
 /// Memory that the writer may fill before it writes a segment; tantivy's lower limit is 15 MB.
 const WRITER_BYTES: usize = 64 << 20;
-
-/// Weights of the fields, in parts of a passage's body.
-const TITLE_WEIGHT: f32 = 1.6;
-const HEADING_WEIGHT: f32 = 1.3;
-const CODE_WEIGHT: f32 = 1.5;
 
 /// What BM25 with k1 = 1.2, as tantivy has it, gives for a term that occurs again and again, in parts of its idf.
 const BM25_SATURATED: f32 = 2.2;
@@ -31,6 +29,27 @@ pub(super) struct LexicalHit {
     /// Share of what the query could score at all in the passage's language, by its rarest and its commonest words:
     /// 0 when hardly a word of it stands in the passage, 1 when all do.
     pub share: f32,
+}
+
+/// How much more a pair of terms is trusted than its Dice coefficient says.
+const PAIR_TRUST: f32 = 0.3;
+
+/// Terms that stand for one word of the question, with their weights; the best of them counts.
+type Group = Vec<(String, f32)>;
+
+/// What is looked for. The text is analysed, never parsed: it has no query syntax.
+pub(super) struct Words<'a> {
+    text: &'a str,
+    /// `None`: it cannot be told.
+    language: Option<Language>,
+    weights: &'a Weights,
+    pairs: &'a TermPairs,
+}
+
+impl<'a> Words<'a> {
+    pub(super) fn of(text: &'a str, weights: &'a Weights, pairs: &'a TermPairs) -> Self {
+        Words { text, language: LanguageDetector.detect(text), weights, pairs }
+    }
 }
 
 struct LanguageFields {
@@ -73,6 +92,11 @@ fn schema() -> (Schema, Fields) {
     (builder.build(), Fields { id, path, language, collection, passage, codes, prose })
 }
 
+fn should(field: Field, term: &str, weight: f32) -> (Occur, Box<dyn Query>) {
+    let query = TermQuery::new(Term::from_field_text(field, term), IndexRecordOption::WithFreqs);
+    (Occur::Should, Box::new(BoostQuery::new(Box::new(query), weight)))
+}
+
 fn register_analyzers(index: &Index) {
     for language in Language::ALL {
         index.tokenizers().register(language.code(), analysis::prose(language));
@@ -102,22 +126,23 @@ impl Lexical {
         self.reader.searcher().num_docs() as usize
     }
 
-    /// The `limit` passages with the highest BM25 score, best first. The text is analysed, never parsed: it has no
-    /// query syntax. `language_of` tells the language of a passage.
+    /// The `limit` passages with the highest BM25 score, best first. `language_of` tells the language of a passage.
     pub(super) fn search(
         &self,
-        text: &str,
+        words: &Words<'_>,
         limit: usize,
         filter: &Filter<'_>,
         language_of: impl Fn(PassageId) -> Option<Language>,
     ) -> Result<Vec<LexicalHit>, RetrievalError> {
-        let scoring = self.clauses(text, filter.language);
+        let groups = [self.groups(words, Language::Italian)?, self.groups(words, Language::English)?];
+        let scoring = self.clauses(&groups, words, filter.language);
         if scoring.is_empty() {
             return Ok(Vec::new());
         }
         let mut clauses = self.conditions(filter);
         clauses.push((Occur::Must, Box::new(BooleanQuery::new(scoring))));
-        let best = [self.best_score(text, Language::Italian)?, self.best_score(text, Language::English)?];
+        let [italian, english] = &groups;
+        let best = [self.best_score(italian, Language::Italian)?, self.best_score(english, Language::English)?];
         let searcher = self.reader.searcher();
         let top = searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(limit).order_by_score())?;
         top.into_iter()
@@ -143,36 +168,75 @@ impl Lexical {
         language.into_iter().chain(collections).collect()
     }
 
-    /// What a passage of this language scores when every term of the text stands often in its body.
-    fn best_score(&self, text: &str, language: Language) -> Result<f32, RetrievalError> {
+    /// The words of a question as they would stand in documents of a language.
+    fn groups(&self, words: &Words<'_>, language: Language) -> Result<Vec<Group>, RetrievalError> {
+        let Some(asked_in) = words.language.filter(|&asked_in| asked_in != language && words.weights.pairs > 0.0)
+        else {
+            let terms = analysis::terms(words.text, language);
+            return Ok(terms.into_iter().map(|term| vec![(term, 1.0)]).collect());
+        };
+        let mut groups = Vec::new();
+        for (term, same_word) in analysis::terms_with_other(words.text, asked_in) {
+            let others = words.pairs.others(&term, asked_in).iter();
+            let mut group: Group = others
+                .map(|(other, dice)| (other.clone(), words.weights.pairs * (dice + PAIR_TRUST).min(1.0)))
+                .collect();
+            // Names, codes and loanwords are the same in both.
+            if let Some(word) = same_word
+                && self.passages_with(&word, language)? > 0
+            {
+                group.retain(|(other, _)| *other != word);
+                group.push((word, 1.0));
+            }
+            // What nobody knows in this language counts as missing.
+            groups.push(if group.is_empty() { vec![(term, 1.0)] } else { group });
+        }
+        Ok(groups)
+    }
+
+    /// What a passage of this language scores when every word of the question stands often in its body.
+    fn best_score(&self, groups: &[Group], language: Language) -> Result<f32, RetrievalError> {
         let passages = self.count() as f32;
         let mut best = f32::EPSILON;
-        for term in analysis::terms(text, language) {
-            let with = self.passages_with(&term, language)? as f32;
-            best += BM25_SATURATED * (1.0 + (passages - with + 0.5) / (with + 0.5)).ln();
+        for group in groups {
+            let mut of_group = 0.0f32;
+            for (term, weight) in group {
+                let with = self.passages_with(term, language)? as f32;
+                let idf = (1.0 + (passages - with + 0.5) / (with + 0.5)).ln();
+                of_group = of_group.max(weight * BM25_SATURATED * idf);
+            }
+            best += of_group;
         }
         Ok(best)
     }
 
-    fn clauses(&self, text: &str, only: Option<Language>) -> Vec<(Occur, Box<dyn Query>)> {
+    fn clauses(
+        &self,
+        groups: &[Vec<Group>; 2],
+        words: &Words<'_>,
+        only: Option<Language>,
+    ) -> Vec<(Occur, Box<dyn Query>)> {
+        let Words { weights, .. } = words;
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        let mut add = |field: Field, term: &str, weight: f32| {
-            let query = TermQuery::new(Term::from_field_text(field, term), IndexRecordOption::WithFreqs);
-            clauses.push((Occur::Should, Box::new(BoostQuery::new(Box::new(query), weight))));
-        };
-        for fields in &self.fields.prose {
+        for (fields, groups) in self.fields.prose.iter().zip(groups) {
             if only.is_some_and(|language| language != fields.language) {
                 continue;
             }
-            for term in analysis::terms(text, fields.language) {
-                add(fields.body, &term, 1.0);
-                add(fields.title, &term, TITLE_WEIGHT);
-                add(fields.heading, &term, HEADING_WEIGHT);
+            let weighted = [(fields.body, 1.0), (fields.title, weights.title), (fields.heading, weights.heading)];
+            for group in groups {
+                let one = |(term, weight): &(String, f32)| -> Box<dyn Query> {
+                    let fields = weighted.iter().map(|&(field, of_field)| should(field, term, of_field * weight));
+                    Box::new(BooleanQuery::new(fields.collect()))
+                };
+                let query = match &group[..] {
+                    [only] => one(only),
+                    several => Box::new(DisjunctionMaxQuery::new(several.iter().map(one).collect())),
+                };
+                clauses.push((Occur::Should, query));
             }
         }
-        for code in analysis::codes(text) {
-            add(self.fields.codes, &code, CODE_WEIGHT);
-        }
+        let codes = analysis::codes(words.text);
+        clauses.extend(codes.iter().map(|code| should(self.fields.codes, code, weights.code)));
         clauses
     }
 
@@ -190,6 +254,16 @@ impl Lexical {
         let mut passages: Vec<Passage> = stored.filter(|passage| passage.is_of_document_of(one)).collect();
         passages.sort_by_key(|passage| passage.ordinal);
         Ok(passages)
+    }
+
+    /// How many passages a document has, by its collection and path.
+    pub(super) fn passages_of(&self, collection: &str, path: &str) -> Result<usize, RetrievalError> {
+        let condition = |field: Field, text: &str| -> (Occur, Box<dyn Query>) {
+            let term = Term::from_field_text(field, text);
+            (Occur::Must, Box::new(TermQuery::new(term, IndexRecordOption::Basic)))
+        };
+        let both = [condition(self.fields.collection, collection), condition(self.fields.path, path)];
+        Ok(self.reader.searcher().search(&BooleanQuery::new(both.into()), &tantivy::collector::Count)?)
     }
 
     /// How many passages of the generation hold a term of this language in their body.

@@ -10,11 +10,16 @@ mod filter;
 mod fusion;
 mod generation;
 mod lexical;
+mod pairs;
 mod parts;
 mod search;
+mod weights;
 
 pub use analysis::{codes, terms};
-pub use embed::{Embedder, EmbedderOptions, EmbeddingModel, Precision};
+pub use embed::{Embedder, EmbedderOptions, EmbeddingModel, PassageEmbedder, Precision};
 pub use error::RetrievalError;
-pub use generation::{BuildLock, Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors};
-pub use search::{Hit, Hits, SearchQuery, SearchTimings, Searcher};
+pub use generation::{
+    BuildLock, Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors, Prepared,
+};
+pub use search::{Explanation, Hit, Hits, SearchQuery, SearchTimings, Searcher, search, search_by};
+pub use weights::{Fusion, Weights};

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::filter::Filter;
 use super::fusion::{self, Fused};
-use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, terms};
-use crate::domain::{Language, Passage, PassageId, Scope};
+use super::lexical::{LexicalHit, Words};
+use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, Weights, terms};
+use crate::domain::{Language, Passage, Scope};
 
 /// Candidates taken from each side.
 const CANDIDATES: usize = 100;
@@ -28,6 +29,21 @@ pub struct SearchQuery {
     pub scope: Scope,
     /// How many passages of one document stand among the hits before the other documents had their turn.
     pub per_document: usize,
+    pub weights: Weights,
+}
+
+impl SearchQuery {
+    /// The `top` best hits of all there is, one of each document first.
+    pub fn new(text: impl Into<String>, top: usize) -> Self {
+        SearchQuery {
+            text: text.into(),
+            top,
+            document_language: None,
+            scope: Scope::Everything,
+            per_document: 1,
+            weights: Weights::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +58,21 @@ pub struct Hit {
     pub cosine: f32,
     /// BM25 score; `None`: no term of the query stands in the passage.
     pub lexical: Option<f32>,
+    pub explanation: Explanation,
+}
+
+/// How a hit came to its score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Place by meaning alone, from 1.
+    pub dense_place: usize,
+    /// Cosine of the whole passage, and of its best part.
+    pub whole: f32,
+    pub best_part: f32,
+    /// Place by words alone, from 1; `None`: none of them stands in the passage, or in too many others.
+    pub lexical_place: Option<usize>,
+    /// Share of what the query's words could score at all, between 0 and 1.
+    pub share: f32,
 }
 
 /// Milliseconds.
@@ -102,59 +133,12 @@ impl Searcher {
         Arc::clone(&self.live.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
+    /// Searches the live generation.
+    ///
     /// # Errors
     /// `Busy` or `Stopped` from the embedder, errors of the index.
     pub fn search(&self, query: &SearchQuery) -> Result<Hits, RetrievalError> {
-        let start = Instant::now();
-        let generation = self.generation();
-        let mut timings = SearchTimings::default();
-        let Some(filter) = Filter::of(query.document_language, &query.scope, &generation.summary().collections) else {
-            return Ok(Hits::default());
-        };
-        let (lexical, dense) = std::thread::scope(|scope| {
-            let lexical = scope.spawn(|| {
-                let start = Instant::now();
-                let language_of = |id| generation.vectors.tag(id).map(|tag| tag.language);
-                let hits = generation.lexical.search(&query.text, CANDIDATES, &filter, language_of);
-                (hits, milliseconds(start))
-            });
-            let dense = self.dense(&generation, &query.text, &filter, &mut timings);
-            (lexical.join(), dense)
-        });
-        let (vector, dense) = dense?;
-        let (lexical, lexical_ms) =
-            lexical.map_err(|_| RetrievalError::damaged("the full-text index", "the search panicked"))?;
-        let lexical = lexical?;
-        timings.lexical = lexical_ms;
-
-        let cosine = generation.cosine(vector);
-        let fused = fusion::fuse(&lexical, &dense, cosine);
-        let mut candidates = Vec::new();
-        for fused in fused.into_iter().take(query.top.saturating_mul(LOOK_AHEAD)) {
-            let Some(IndexedPassage { passage, context }) = generation.passage(fused.id)? else { continue };
-            let Fused { score, cosine, lexical, .. } = fused;
-            candidates.push(Hit { passage, context, score, cosine, lexical });
-        }
-        let hits = spread(fold(candidates), query);
-        timings.total = milliseconds(start);
-        Ok(Hits { hits, timings })
-    }
-
-    fn dense(
-        &self,
-        generation: &Generation,
-        text: &str,
-        filter: &Filter<'_>,
-        timings: &mut SearchTimings,
-    ) -> Result<(Vec<f32>, Vec<PassageId>), RetrievalError> {
-        let start = Instant::now();
-        let vector = self.embedder.centred_query(text)?;
-        timings.embed = milliseconds(start);
-        let start = Instant::now();
-        let dense_query = generation.vectors.query(vector.clone());
-        let hits = generation.vectors.search(&dense_query, CANDIDATES, filter);
-        timings.dense = milliseconds(start);
-        Ok((vector, hits))
+        search(&self.generation(), &self.embedder, query)
     }
 
     /// Share of the live passages in this language that hold the term, between 0 and 1.
@@ -163,6 +147,77 @@ impl Searcher {
         let passages = generation.summary().passages.max(1);
         Ok(generation.lexical.passages_with(term, language)? as f32 / passages as f32)
     }
+}
+
+/// Searches one generation, live or not.
+///
+/// # Errors
+/// `Busy` or `Stopped` from the embedder, errors of the index.
+pub fn search(generation: &Generation, embedder: &Embedder, query: &SearchQuery) -> Result<Hits, RetrievalError> {
+    search_by(generation, query, || match query.weights.centred {
+        true => embedder.centred_query(&query.text),
+        false => embedder.query(&query.text),
+    })
+}
+
+/// As [`search`], with the query's vector from elsewhere: `dims` values, unit length.
+///
+/// # Errors
+/// What `vector` returns, errors of the index.
+pub fn search_by(
+    generation: &Generation,
+    query: &SearchQuery,
+    vector: impl FnOnce() -> Result<Vec<f32>, RetrievalError>,
+) -> Result<Hits, RetrievalError> {
+    let start = Instant::now();
+    let mut timings = SearchTimings::default();
+    let Some(filter) = Filter::of(query.document_language, &query.scope, &generation.summary().collections) else {
+        return Ok(Hits::default());
+    };
+    let (lexical, vector) = std::thread::scope(|scope| {
+        let lexical = scope.spawn(|| {
+            let start = Instant::now();
+            let language_of = |id| generation.vectors.tag(id).map(|tag| tag.language);
+            let words = Words::of(&query.text, &query.weights, &generation.pairs);
+            let hits = generation.lexical.search(&words, CANDIDATES, &filter, language_of);
+            (hits, milliseconds(start))
+        });
+        let start = Instant::now();
+        let vector = vector();
+        timings.embed = milliseconds(start);
+        (lexical.join(), vector)
+    });
+    let (lexical, lexical_ms) =
+        lexical.map_err(|_| RetrievalError::damaged("the full-text index", "the search panicked"))?;
+    let (lexical, vector) = (lexical?, vector?);
+    timings.lexical = lexical_ms;
+
+    let start_dense = Instant::now();
+    let meaning = generation.meaning(&vector, &query.weights);
+    let mut dense = meaning.candidates(CANDIDATES, &filter);
+    dense.extend(lexical.iter().map(|hit| hit.id));
+    let dense = dense.into_iter().map(|id| (id, meaning.fit(id).cosine)).collect();
+    timings.dense = milliseconds(start_dense);
+
+    let fused = fusion::fuse(&lexical, dense, &query.weights);
+    let mut candidates = Vec::new();
+    for fused in fused.into_iter().take(query.top.saturating_mul(LOOK_AHEAD)) {
+        let Some(IndexedPassage { passage, context }) = generation.passage(fused.id)? else { continue };
+        let fit = meaning.fit(fused.id);
+        let Fused { score, cosine, dense_place, lexical_place, .. } = fused;
+        let words: Option<&LexicalHit> = lexical_place.and_then(|place| lexical.get(place - 1));
+        let explanation = Explanation {
+            dense_place,
+            whole: fit.whole,
+            best_part: fit.best_part,
+            lexical_place,
+            share: words.map_or(0.0, |hit| hit.share),
+        };
+        candidates.push(Hit { passage, context, score, cosine, lexical: words.map(|hit| hit.score), explanation });
+    }
+    let hits = spread(fold(candidates), query);
+    timings.total = milliseconds(start);
+    Ok(Hits { hits, timings })
 }
 
 fn open_for(store: &IndexStore, embedder: &Embedder) -> Result<Generation, RetrievalError> {

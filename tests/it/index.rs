@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{cervella, json, models, root, run, stdout};
 
-fn folder_with(files: &[(&str, &str)]) -> TempDir {
+pub fn folder_with(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         fs::write(folder.path().join(name), text).unwrap();
@@ -18,18 +18,18 @@ fn folder_with(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn index(data: &Path, knowledge: &Path) -> Value {
+pub fn index(data: &Path, knowledge: &Path) -> Value {
     json(cervella(data).env("CERVELLA__KNOWLEDGE__FOLDERS", knowledge).args(["index", "--json"]))
 }
 
-fn search(data: &Path, query: &str) -> Vec<String> {
+pub fn search(data: &Path, query: &str) -> Vec<String> {
     let found = json(cervella(data).args(["search", query, "--top", "10", "--json"]));
     found["hits"].as_array().unwrap().iter().map(|hit| hit["passage_id"].as_str().unwrap().to_owned()).collect()
 }
 
-const COFFEE: &str =
+pub const COFFEE: &str =
     "# Coffee\n\nThe coffee machine on the second floor is descaled every Friday by the facility team.\n";
-const PRINTER: &str =
+pub const PRINTER: &str =
     "# Stampante\n\nLa stampante del terzo piano si chiama Aquila e stampa soltanto in bianco e nero.\n";
 
 #[test]
@@ -55,7 +55,7 @@ fn a_second_run_reads_only_what_changed_and_forgets_what_is_gone() {
 }
 
 /// Whether a file of the index holds these bytes as they are.
-fn holds(folder: &Path, bytes: &[u8]) -> bool {
+pub fn holds(folder: &Path, bytes: &[u8]) -> bool {
     fs::read_dir(folder).unwrap().any(|entry| {
         let path = entry.unwrap().path();
         if path.is_dir() {

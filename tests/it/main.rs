@@ -7,12 +7,15 @@ mod chats;
 mod commands;
 mod contract_slack;
 mod contract_telegram;
+mod damaged_files;
 mod embedding;
 #[path = "../support/mod.rs"]
 mod fakes;
 mod handbook;
 mod http;
 mod index;
+mod index_kills;
+mod index_safety;
 mod inference;
 mod models;
 mod rendering;

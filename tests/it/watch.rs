@@ -8,7 +8,6 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use cervella::domain::Scope;
 use cervella::ingest::Manifest;
 use cervella::retrieval::{Embedder, IndexStore, Precision, SearchQuery, Searcher};
 
@@ -91,14 +90,7 @@ fn page(code: &str) -> String {
 
 /// Paths of the documents whose text holds the code.
 fn found(searcher: &Searcher, code: &str) -> Vec<String> {
-    let query = SearchQuery {
-        text: code.to_owned(),
-        top: 20,
-        document_language: None,
-        scope: Scope::Everything,
-        per_document: 1,
-    };
-    let hits = searcher.search(&query).expect("searched").hits;
+    let hits = searcher.search(&SearchQuery::new(code, 20)).expect("searched").hits;
     hits.into_iter().map(|hit| hit.passage).filter(|p| p.text.contains(code)).map(|p| p.path).collect()
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::domain::{Language, LanguageDetector, Scope};
+use crate::domain::{Language, LanguageDetector};
 use crate::inference::{ChatMessage, ChatRole, Engine, GenerateRequest, GenerationEvent, SamplingOptions};
 use crate::prompt::{self, Candidate};
 use crate::retrieval::{SearchQuery, Searcher};
@@ -150,13 +150,7 @@ fn messages(
     tokens_max: usize,
 ) -> anyhow::Result<Vec<ChatMessage>> {
     let language = LanguageDetector.detect(question).unwrap_or(Language::English);
-    let query = SearchQuery {
-        text: question.to_owned(),
-        top: PASSAGES,
-        document_language: None,
-        scope: Scope::Everything,
-        per_document: 2,
-    };
+    let query = SearchQuery { per_document: 2, ..SearchQuery::new(question, PASSAGES) };
     let hits = searcher.search(&query)?.hits;
     let candidates: Vec<Candidate<'_>> = hits
         .iter()

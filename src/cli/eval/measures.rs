@@ -30,7 +30,7 @@ pub(super) struct GateFigures {
 
 /// Milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Percentiles {
+pub(in crate::cli) struct Percentiles {
     pub p50: f64,
     pub p95: f64,
     pub p99: f64,
@@ -38,9 +38,7 @@ pub(super) struct Percentiles {
 
 impl RankFigures {
     pub(super) fn of(results: &[&EvalResult]) -> Self {
-        let mean = |value: &dyn Fn(&EvalResult) -> f64| {
-            results.iter().map(|result| value(result)).sum::<f64>() / results.len() as f64
-        };
+        let mean = |value: &dyn Fn(&EvalResult) -> f64| mean(results.iter().map(|result| value(result)));
         let recall = |k: usize| mean(&|result| f64::from(result.rank.is_some_and(|rank| rank <= k)));
         RankFigures {
             questions: results.len(),
@@ -54,11 +52,18 @@ impl RankFigures {
     }
 }
 
-fn ndcg(right_ranks: &[usize], right_documents: usize) -> f64 {
+/// Of one ranking: places of the right documents, from 1.
+pub(in crate::cli) fn ndcg(right_ranks: &[usize], right_documents: usize) -> f64 {
     let gain = |rank: usize| 1.0 / ((rank + 1) as f64).log2();
     let ideal: f64 = (1..=right_documents.min(DEPTH)).map(gain).sum();
     let reached: f64 = right_ranks.iter().copied().map(gain).sum();
     if ideal > 0.0 { reached / ideal } else { 0.0 }
+}
+
+/// 0 for no values.
+pub(in crate::cli) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len().max(1);
+    values.sum::<f64>() / count as f64
 }
 
 impl GateFigures {
@@ -85,7 +90,7 @@ impl GateFigures {
 
 impl Percentiles {
     /// By the nearest rank.
-    pub(super) fn of(mut values: Vec<f64>) -> Self {
+    pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let rank = (share * values.len() as f64).ceil() as usize;

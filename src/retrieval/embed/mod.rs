@@ -1,28 +1,28 @@
-//! Embeddings by fastembed on a thread of their own, so that a query never waits behind a generation. Queries overtake
-//! passages: the index run hands over small batches and a query waits for one of them at most.
+//! Embeddings by fastembed: of questions and of what answers are checked with on a thread of their own
+//! ([`Embedder`]), so that a query never waits behind a generation; of the passages of an index run by a second copy of
+//! the model that gives way to everything else ([`PassageEmbedder`]).
 
 mod int8;
 mod model;
 mod onnx;
+mod passages;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use fastembed::TextEmbedding;
 use tokenizers::Tokenizer;
 
 use model::{Loaded, load_model, load_runtime};
+pub use passages::PassageEmbedder;
 
 use super::RetrievalError;
-use super::centring::{LanguageMeans, QUESTIONS};
+use super::centring::{LanguageMeans, LanguageSums, QUESTIONS};
 use crate::domain::LanguageDetector;
 
 /// Requests that may wait for the thread.
 const QUEUE_MAX: usize = 64;
-/// What is embedded in one go, with its padding: about a third of a second of work on two cores.
-const BATCH_BYTES: usize = 8192;
-
 /// The prefixes that the e5 models were trained with (Wang et al., "Multilingual E5 Text Embeddings", 2024, section 3).
 const QUERY_PREFIX: &str = "query: ";
 const PASSAGE_PREFIX: &str = "passage: ";
@@ -59,25 +59,18 @@ pub struct EmbeddingModel {
 
 /// The handle of the `embed` thread. Dropping the last one stops and joins it.
 pub struct Embedder {
+    options: EmbedderOptions,
     model: EmbeddingModel,
     /// What questions have in common.
     question_means: LanguageMeans,
     tokenizer: Arc<Tokenizer>,
-    wake: Option<mpsc::SyncSender<()>>,
-    queues: Arc<Queues>,
+    jobs: Option<mpsc::SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Job {
     texts: Vec<String>,
     reply: mpsc::SyncSender<Result<Vec<Vec<f32>>, RetrievalError>>,
-}
-
-/// Two lanes; the thread takes from the first as long as it holds anything.
-#[derive(Default)]
-struct Queues {
-    queries: Mutex<std::collections::VecDeque<Job>>,
-    passages: Mutex<std::collections::VecDeque<Job>>,
 }
 
 impl Embedder {
@@ -89,25 +82,27 @@ impl Embedder {
         let environment = load_runtime(&options.runtime)?;
         let Loaded { model, tokenizer, mut session } = load_model(options, environment)?;
         let question_means = question_means(&mut session, model.dims)?;
-        let queues = Arc::new(Queues::default());
-        let (wake, woken) = mpsc::sync_channel::<()>(2 * QUEUE_MAX);
+        let tokenizer = Arc::new(tokenizer);
+        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("embed".to_owned())
-            .spawn({
-                let queues = Arc::clone(&queues);
-                move || {
-                    while woken.recv().is_ok() {
-                        if let Some(job) = queues.next() {
-                            let vectors = embed(&mut session, &job.texts);
-                            // The asker may have gone away; then nobody misses the vectors.
-                            let _ = job.reply.send(vectors);
-                        }
-                    }
+            .spawn(move || {
+                for job in queue {
+                    // The asker may have gone away; then nobody misses the vectors.
+                    let _ = job.reply.send(embed(&mut session, &job.texts));
                 }
             })
             .map_err(RetrievalError::file("start the embedding thread for", &options.model))?;
-        let tokenizer = Arc::new(tokenizer);
-        Ok(Embedder { model, question_means, tokenizer, wake: Some(wake), queues, thread: Some(thread) })
+        let (options, jobs, thread) = (options.clone(), Some(jobs), Some(thread));
+        Ok(Embedder { options, model, question_means, tokenizer, jobs, thread })
+    }
+
+    /// Another copy of the model, for the passages of an index run.
+    ///
+    /// # Errors
+    /// As [`Embedder::start`].
+    pub fn for_passages(&self) -> Result<PassageEmbedder, RetrievalError> {
+        PassageEmbedder::load(&self.options)
     }
 
     pub fn model(&self) -> &EmbeddingModel {
@@ -119,8 +114,8 @@ impl Embedder {
     /// # Errors
     /// `Busy` when too many queries wait, `Stopped` when the thread is gone, `Embedding` from the model.
     pub fn query(&self, text: &str) -> Result<Vec<f32>, RetrievalError> {
-        let texts = vec![format!("{QUERY_PREFIX}{text}")];
-        self.run(&self.queues.queries, texts)?.pop().ok_or_else(|| RetrievalError::Embedding("no vector".to_owned()))
+        let vector = self.run(vec![format!("{QUERY_PREFIX}{text}")])?.pop();
+        vector.ok_or_else(|| RetrievalError::Embedding("no vector".to_owned()))
     }
 
     /// The vector of a question without what all questions of its language share, for searching: see
@@ -132,25 +127,12 @@ impl Embedder {
         Ok(self.question_means.centred(&self.query(text)?, LanguageDetector.detect(text)))
     }
 
-    /// The vectors of passages, in their order: `dims` values each, unit length.
+    /// The vectors of a few texts as passages, in their order: `dims` values each, unit length.
     ///
     /// # Errors
     /// As [`Embedder::query`].
     pub fn passages(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, RetrievalError> {
-        // Texts of like length go together: a batch is padded to its longest.
-        let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|&i| texts[i].len());
-        let mut vectors = vec![Vec::new(); texts.len()];
-        while !order.is_empty() {
-            // The longest is the last.
-            let longest = texts[order[order.len() - 1]].len().max(1);
-            let batch = order.split_off(order.len().saturating_sub((BATCH_BYTES / longest).max(1)));
-            let prefixed = batch.iter().map(|&i| format!("{PASSAGE_PREFIX}{}", texts[i])).collect();
-            for (&i, vector) in batch.iter().zip(self.run(&self.queues.passages, prefixed)?) {
-                vectors[i] = vector;
-            }
-        }
-        Ok(vectors)
+        passages::in_batches(texts, |batch| self.run(batch))
     }
 
     /// Tokens of a text as the model counts them, without its begin and end marks.
@@ -158,37 +140,23 @@ impl Embedder {
         self.tokenizer.encode_fast(text, false).map_or(0, |encoding| encoding.len())
     }
 
-    fn run(
-        &self,
-        lane: &Mutex<std::collections::VecDeque<Job>>,
-        texts: Vec<String>,
-    ) -> Result<Vec<Vec<f32>>, RetrievalError> {
+    fn run(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, RetrievalError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        {
-            let mut lane = lane.lock().map_err(|_| RetrievalError::Stopped)?;
-            if lane.len() >= QUEUE_MAX {
-                return Err(RetrievalError::Busy);
-            }
-            lane.push_back(Job { texts, reply });
-        }
-        self.wake.as_ref().ok_or(RetrievalError::Stopped)?.send(()).map_err(|_| RetrievalError::Stopped)?;
+        let jobs = self.jobs.as_ref().ok_or(RetrievalError::Stopped)?;
+        jobs.try_send(Job { texts, reply }).map_err(|refused| match refused {
+            mpsc::TrySendError::Full(_) => RetrievalError::Busy,
+            mpsc::TrySendError::Disconnected(_) => RetrievalError::Stopped,
+        })?;
         answer.recv().map_err(|_| RetrievalError::Stopped)?
     }
 }
 
 impl Drop for Embedder {
     fn drop(&mut self) {
-        self.wake = None;
+        self.jobs = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-impl Queues {
-    fn next(&self) -> Option<Job> {
-        let first = |lane: &Mutex<std::collections::VecDeque<Job>>| lane.lock().ok()?.pop_front();
-        first(&self.queries).or_else(|| first(&self.passages))
     }
 }
 
@@ -201,10 +169,10 @@ fn embed(session: &mut TextEmbedding, texts: &[String]) -> Result<Vec<Vec<f32>>,
 }
 
 fn question_means(session: &mut TextEmbedding, dims: usize) -> Result<LanguageMeans, RetrievalError> {
-    let mut vectors = Vec::new();
+    let mut sums = LanguageSums::new(dims);
     for (language, questions) in QUESTIONS {
         let texts: Vec<String> = questions.iter().map(|question| format!("{QUERY_PREFIX}{question}")).collect();
-        vectors.extend(embed(session, &texts)?.into_iter().map(|vector| (language, vector)));
+        embed(session, &texts)?.into_iter().for_each(|vector| sums.add(language, vector.into_iter()));
     }
-    Ok(LanguageMeans::of(dims, vectors.iter().map(|(language, vector)| (*language, &vector[..]))))
+    Ok(sums.means())
 }

@@ -1,0 +1,68 @@
+//! Questions whose answers are known.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use super::DEPTH;
+use crate::domain::Language;
+use crate::retrieval::{Hit, SearchQuery, Weights};
+
+/// A line of a question file; its format is part of the command contract.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct EvalQuestion {
+    pub id: String,
+    pub lang: Language,
+    pub question: String,
+    pub answerable: bool,
+    pub kind: String,
+    index_langs: Vec<Language>,
+    #[serde(default)]
+    gold: Vec<String>,
+    #[serde(default)]
+    also_ok: Vec<String>,
+}
+
+impl EvalQuestion {
+    /// # Errors
+    /// The file cannot be read, a line is not a question, or there is none.
+    pub fn read(file: &Path) -> anyhow::Result<Vec<Self>> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let questions = lines
+            .map(|(at, line)| {
+                serde_json::from_str(line).with_context(|| format!("{}, line {}", file.display(), at + 1))
+            })
+            .collect::<anyhow::Result<Vec<EvalQuestion>>>()?;
+        anyhow::ensure!(!questions.is_empty(), "{} holds no question", file.display());
+        Ok(questions)
+    }
+
+    pub fn query(&self, weights: Weights) -> SearchQuery {
+        let document_language = match self.index_langs[..] {
+            [only] => Some(only),
+            _ => None,
+        };
+        SearchQuery { document_language, weights, ..SearchQuery::new(&self.question, DEPTH) }
+    }
+
+    /// Places of the right documents among the hits, from 1.
+    pub fn right_ranks(&self, hits: &[Hit]) -> Vec<usize> {
+        let right = |path: &str| self.gold.iter().chain(&self.also_ok).any(|right| right == path);
+        let mut seen: Vec<&str> = Vec::new();
+        let mut ranks = Vec::new();
+        for (at, hit) in hits.iter().enumerate() {
+            // A second passage of a right document is not a second right document.
+            if right(&hit.passage.path) && !seen.contains(&hit.passage.path.as_str()) {
+                seen.push(&hit.passage.path);
+                ranks.push(at + 1);
+            }
+        }
+        ranks
+    }
+
+    pub fn right_documents(&self) -> usize {
+        self.gold.len() + self.also_ok.len()
+    }
+}

@@ -1,0 +1,170 @@
+//! Words of one language and what they are in the other, learnt from the collection itself: from passages of the two
+//! languages that are each other's nearest, the terms that come and go together. They let the words of a question count in
+//! documents of the other language, where the embedding alone misses. Measured: `docs/decisions/0012-term-pairs.md`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::dense::Vectors;
+use super::lexical::Lexical;
+use super::{RetrievalError, terms};
+use crate::domain::{Language, Passage, PassageId};
+
+/// Pairs of passages in which both terms must stand.
+const TOGETHER_MIN: u32 = 3;
+/// Dice coefficient from which on two terms are a pair.
+const DICE_MIN: f32 = 0.25;
+/// Others that a term has at most, the likeliest.
+const OTHERS_MAX: usize = 3;
+
+/// A term of the other language, and the Dice coefficient of the two, between 0 and 1.
+pub(super) type Other = (String, f32);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct TermPairs {
+    /// By the Italian term, the likeliest first.
+    italian: BTreeMap<String, Vec<Other>>,
+    /// By the English term.
+    english: BTreeMap<String, Vec<Other>>,
+}
+
+impl TermPairs {
+    /// From the passages of an index.
+    pub fn learn(lexical: &Lexical, vectors: &Vectors) -> Result<Self, RetrievalError> {
+        let mut counts = Counts::default();
+        for (italian, english) in vectors.twins() {
+            if let (Some(italian), Some(english)) = (of_passage(lexical, italian)?, of_passage(lexical, english)?) {
+                counts.add(&italian, &english);
+            }
+        }
+        Ok(counts.pairs())
+    }
+
+    /// `None` when there is no such file.
+    pub fn read(path: &Path) -> Result<Option<Self>, RetrievalError> {
+        match std::fs::read(path) {
+            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|e| RetrievalError::damaged(path, e)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(RetrievalError::file("read", path)(e)),
+        }
+    }
+
+    pub fn to_json(&self) -> Result<Vec<u8>, RetrievalError> {
+        serde_json::to_vec(self).map_err(|e| RetrievalError::damaged("the term pairs", e))
+    }
+
+    /// What a term of this language is in the other one.
+    pub fn others(&self, term: &str, language: Language) -> &[Other] {
+        let of = match language {
+            Language::Italian => &self.italian,
+            Language::English => &self.english,
+        };
+        of.get(term).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn of_passage(lexical: &Lexical, id: PassageId) -> Result<Option<Vec<String>>, RetrievalError> {
+    let terms = |passage: Passage| {
+        let text = format!("{}\n{}\n{}", passage.title, passage.heading(), passage.text);
+        terms(&text, passage.language)
+    };
+    Ok(lexical.passage(id)?.map(|indexed| terms(indexed.passage)))
+}
+
+/// In how many pairs of passages terms stand, alone and together.
+#[derive(Default)]
+struct Counts {
+    numbers: [HashMap<String, u32>; 2],
+    alone: [Vec<u32>; 2],
+    together: HashMap<(u32, u32), u32>,
+}
+
+impl Counts {
+    fn add(&mut self, italian: &[String], english: &[String]) {
+        let [italian, english] = [(0, italian), (1, english)].map(|(side, terms)| self.numbered(side, terms));
+        for &a in &italian {
+            for &b in &english {
+                *self.together.entry((a, b)).or_default() += 1;
+            }
+        }
+    }
+
+    /// The numbers of distinct terms, each counted once.
+    fn numbered(&mut self, side: usize, terms: &[String]) -> HashSet<u32> {
+        let (numbers, alone) = (&mut self.numbers[side], &mut self.alone[side]);
+        let numbered = terms.iter().map(|term| {
+            let next = numbers.len() as u32;
+            *numbers.entry(term.clone()).or_insert(next)
+        });
+        let numbered: HashSet<u32> = numbered.collect();
+        alone.resize(numbers.len(), 0);
+        numbered.iter().for_each(|&number| alone[number as usize] += 1);
+        numbered
+    }
+
+    fn pairs(self) -> TermPairs {
+        let names = self.numbers.map(|numbers| {
+            let mut names = vec![String::new(); numbers.len()];
+            numbers.into_iter().for_each(|(name, number)| names[number as usize] = name);
+            names
+        });
+        let mut pairs = TermPairs::default();
+        for ((a, b), together) in self.together {
+            let alone = self.alone[0][a as usize] + self.alone[1][b as usize];
+            let dice = 2.0 * together as f32 / alone as f32;
+            if together >= TOGETHER_MIN && dice >= DICE_MIN {
+                let (italian, english) = (&names[0][a as usize], &names[1][b as usize]);
+                pairs.italian.entry(italian.clone()).or_default().push((english.clone(), dice));
+                pairs.english.entry(english.clone()).or_default().push((italian.clone(), dice));
+            }
+        }
+        for others in pairs.italian.values_mut().chain(pairs.english.values_mut()) {
+            others.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            others.truncate(OTHERS_MAX);
+        }
+        pairs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn words_that_come_and_go_together_are_a_pair() {
+        let mut counts = Counts::default();
+        for (italian, english) in [
+            ("stampa riga pagina", "print row page"),
+            ("stampa colonna pagina", "print column page"),
+            ("stampa riga", "print row"),
+            ("riga file", "row file"),
+            ("colonna pagina file", "column page file"),
+        ] {
+            counts.add(&words(italian), &words(english));
+        }
+        let pairs = counts.pairs();
+        assert_eq!(pairs.others("stampa", Language::Italian)[0], ("print".to_owned(), 1.0));
+        assert_eq!(pairs.others("row", Language::English)[0], ("riga".to_owned(), 1.0));
+        assert!(pairs.others("colonna", Language::Italian).is_empty(), "twice together is chance");
+        assert!(pairs.others("print", Language::Italian).is_empty());
+        let json = pairs.to_json().unwrap();
+        assert_eq!(serde_json::from_slice::<TermPairs>(&json).unwrap(), pairs);
+    }
+
+    #[test]
+    fn a_term_has_few_others_and_the_likeliest_first() {
+        let mut counts = Counts::default();
+        (0..4).for_each(|_| counts.add(&words("carta"), &words("paper card map sheet")));
+        counts.add(&words("carta"), &words("paper"));
+        let pairs = counts.pairs();
+        let others = pairs.others("carta", Language::Italian);
+        assert_eq!(others.len(), OTHERS_MAX);
+        assert_eq!(others[0], ("paper".to_owned(), 1.0));
+    }
+}
