@@ -30,9 +30,9 @@ impl ForgetArguments {
         }
         let report = ingest::forget(&store, collection, &self.path).map_err(AppError::from)?;
         if self.json {
-            output::json(&report)?
+            output::json(&report)?;
         } else {
-            print(&report)?
+            print(&report)?;
         }
         anyhow::ensure!(report.passages_left == 0, "{} passages are still in the index", report.passages_left);
         Ok(())

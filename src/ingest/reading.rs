@@ -88,7 +88,7 @@ impl Reading<'_> {
         std::thread::scope(|scope| {
             let (to_embed, files) = mpsc::sync_channel(FILES_AHEAD);
             let (to_write, steps) = mpsc::sync_channel(STEPS_AHEAD);
-            scope.spawn(|| self.extract(work, to_embed));
+            scope.spawn(move || self.extract(work, &to_embed));
             scope.spawn(|| {
                 if let Err(error) = self.embed(files, &leaving, &to_write) {
                     let _ = to_write.send(Err(error));
@@ -123,7 +123,7 @@ impl Reading<'_> {
     }
 
     /// Sends each file on as it is read, until nobody takes it any more.
-    fn extract(&self, work: &[Work<'_>], to_embed: mpsc::SyncSender<ReadFile>) {
+    fn extract(&self, work: &[Work<'_>], to_embed: &mpsc::SyncSender<ReadFile>) {
         let extractor = Extractor::new(self.executable, ExtractLimits::default());
         for (at, work) in work.iter().enumerate() {
             let mut hash = work.hash.to_owned();

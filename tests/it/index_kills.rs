@@ -31,7 +31,7 @@ fn write_pages(knowledge: &Path, version: usize) {
         fs::write(knowledge.join(format!("device-{page}.md")), text).unwrap();
     }
     let sometimes = knowledge.join("sometimes.md");
-    if version % 2 == 0 {
+    if version.is_multiple_of(2) {
         fs::write(sometimes, "# Keys\n\nThe keys of the cellar hang behind the reception desk.\n").unwrap();
     } else {
         let _ = fs::remove_file(sometimes);
@@ -88,9 +88,9 @@ fn a_run_that_is_killed_at_any_moment_leaves_the_old_index_or_the_new_one() {
         let found = hits(data.path(), &embedder);
         assert!(found == old || found == new, "kill {kill} left something else");
         if found == new {
-            left_new += 1
+            left_new += 1;
         } else {
-            left_old += 1
+            left_old += 1;
         }
         old = found;
         if kill % 4 == 0 {
