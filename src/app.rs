@@ -56,8 +56,23 @@ pub enum AppError {
 }
 
 impl AppError {
+    /// Whether the command named something that there is not.
+    pub fn is_about_arguments(&self) -> bool {
+        let about_a_document = |error: &IngestError| {
+            matches!(error, IngestError::NoDocument { .. } | IngestError::SeveralDocuments { .. })
+        };
+        match self {
+            AppError::NoCollection { .. } => true,
+            AppError::Ingest(error) => about_a_document(error),
+            _ => false,
+        }
+    }
+
     /// Whether the same command may succeed in a moment.
     pub fn is_temporary(&self) -> bool {
+        if matches!(self, AppError::Ingest(IngestError::ForgottenLater { .. })) {
+            return true;
+        }
         let (AppError::Retrieval(error) | AppError::Ingest(IngestError::Retrieval(error))) = self else { return false };
         matches!(error, RetrievalError::Locked(_) | RetrievalError::Busy)
     }

@@ -27,7 +27,7 @@ pub struct Indexing {
     app: App,
     answerer: Arc<Answerer>,
     is_running: AtomicBool,
-    /// Name of the newest index, if it is not for us.
+    /// Name of the newest index, if it is not for us or cannot be opened.
     refused: Mutex<String>,
     stop: CancellationToken,
 }
@@ -59,10 +59,15 @@ impl Indexing {
     pub fn adopt(&self) -> Result<bool, AppError> {
         let searcher = self.answerer.searcher();
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if searcher.store().current_name()? == *refused {
+        let current = match searcher.store().current_name() {
+            // The next run makes one.
+            Err(RetrievalError::NoIndex(_)) => return Ok(false),
+            current => current?,
+        };
+        if current == *refused {
             return Ok(false);
         }
-        let Some(successor) = searcher.successor()? else { return Ok(false) };
+        let Some(successor) = searcher.successor().inspect_err(|_| *refused = current)? else { return Ok(false) };
         if !self.app.fits_settings(&successor)? {
             tracing::warn!("an index of other collections than those of the settings is not used: restart the service");
             *refused = successor.name();

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::output;
 use crate::app::{App, AppError};
-use crate::ingest::{self, DocumentName, ForgetReport};
+use crate::ingest::{self, ForgetReport, ForgottenDocument};
 
 #[derive(Debug, Args)]
 pub(super) struct ForgetArguments {
@@ -39,14 +39,14 @@ impl ForgetArguments {
     }
 }
 
-fn print_undone(documents: &[DocumentName]) -> anyhow::Result<()> {
-    documents.iter().try_for_each(|DocumentName { collection, path }| {
+fn print_undone(documents: &[ForgottenDocument]) -> anyhow::Result<()> {
+    documents.iter().try_for_each(|ForgottenDocument { collection, path, .. }| {
         output::line(format!("{path} of {collection} is read again with the next index run"))
     })
 }
 
 fn print(report: &ForgetReport) -> anyhow::Result<()> {
-    for DocumentName { collection, path } in &report.documents {
+    for ForgottenDocument { collection, path, .. } in &report.documents {
         output::line(format!("forgotten: {path} of {collection}"))?;
     }
     output::line(format!(

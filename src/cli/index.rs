@@ -48,7 +48,7 @@ impl IndexArguments {
             return status::print(&app, self.json);
         }
         let stop = super::stop_on_signal()?;
-        let json = self.json;
+        let (json, checks) = (self.json, self.check.is_some());
         let (report, difference) =
             tokio::task::spawn_blocking(move || self.index(&app, &stop)).await.context("the index run panicked")??;
         match (report, difference) {
@@ -58,7 +58,11 @@ impl IndexArguments {
                 Err(refused.into())
             }
             (report, difference) => {
-                difference.as_ref().map_or(Ok(()), Difference::print)?;
+                match difference {
+                    Some(difference) => difference.print()?,
+                    None if checks => eprintln!("the golden questions were not compared: nothing to compare with"),
+                    None => {}
+                }
                 print(&report?)
             }
         }

@@ -21,7 +21,6 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
-use crate::ingest::IngestError;
 use crate::settings::{self, Overrides, SettingsError};
 use crate::telemetry::Verbosity;
 
@@ -154,12 +153,12 @@ pub fn report(error: &anyhow::Error) {
     eprintln!("cervella: {line}");
 }
 
-/// 1 failed, 64 bad settings, 75 try again later.
+/// 1 failed, 2 usage, 64 bad settings, 75 try again later.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let app = error.downcast_ref::<AppError>();
     if error.is::<SettingsError>() || matches!(app, Some(AppError::NoFolders)) {
         64
-    } else if matches!(app, Some(AppError::NoCollection { .. } | AppError::Ingest(IngestError::NoDocument { .. }))) {
+    } else if app.is_some_and(AppError::is_about_arguments) {
         2
     } else if app.is_some_and(AppError::is_temporary) {
         75

@@ -9,6 +9,7 @@ use super::index::Bar;
 use super::output;
 use crate::app::{App, AppError, IndexScope, Loaded, Service};
 use crate::chat::web::{self, SampleQuestion};
+use crate::retrieval::RetrievalError;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -83,7 +84,10 @@ pub(super) async fn load_indexed(app: &App, stop: &CancellationToken) -> anyhow:
             bring_up_to_date(app, stop).await?;
         }
         Err(AppError::Retrieval(reason)) if reason.wants_run() && !app.collections().is_empty() => {
-            tracing::warn!("reading the knowledge folders: {reason}");
+            // What is damaged is told by the run that puts it aside.
+            if !matches!(reason, RetrievalError::Damaged { .. }) {
+                tracing::warn!("reading the knowledge folders: {reason}");
+            }
             bring_up_to_date(app, stop).await?;
         }
         Err(error) => return Err(error.into()),

@@ -1,6 +1,7 @@
 //! Documents that are to be forgotten: out of the index at once, and not read again however often the folders are.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,28 +11,35 @@ use serde::{Deserialize, Serialize};
 use super::manifest::{CollectionEntry, FileEntry, Manifest};
 use super::run::IngestError;
 use crate::domain::PassageId;
-use crate::retrieval::IndexStore;
+use crate::retrieval::{BuildLock, IndexStore, RetrievalError};
 
 const LIST: &str = "forgotten.json";
+/// Held by the one who changes the list.
+const LIST_LOCK: &str = "forgotten.lock";
 /// Why a file of the list is not read.
-pub(super) const REASON: &str = "forgotten: `cervella forget --undo` has it read again";
+pub(super) const REASON: &str = "forgotten: `cervella forget --undo PATH` has it read again";
 
-/// A document by the collection and the path that passages name.
+/// A document that is forgotten: what stands at this path, and what has this content wherever it stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct DocumentName {
+pub struct ForgottenDocument {
     pub collection: String,
+    /// As passages name it.
     pub path: String,
+    /// Hash of its content, hexadecimal.
+    pub hash: String,
+    /// Where its file lay.
+    pub file: Option<PathBuf>,
 }
 
 /// The list beside the index; a new index made from the folders keeps to it too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Forgotten(BTreeSet<DocumentName>);
+pub struct Forgotten(BTreeSet<ForgottenDocument>);
 
 /// What was taken out of the index, and what a search of its files for the rest has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ForgetReport {
-    pub documents: Vec<DocumentName>,
+    pub documents: Vec<ForgottenDocument>,
     pub passages: usize,
     /// Passages of these documents that are still in the index: none.
     pub passages_left: usize,
@@ -51,55 +59,88 @@ impl Forgotten {
         }
     }
 
-    pub fn holds(&self, collection: &str, path: &str) -> bool {
-        // The set has no borrowed form of a pair of texts, and is short.
-        self.0.iter().any(|name| name.collection == collection && name.path == path)
+    /// `hash`: of the file's content.
+    pub fn holds(&self, collection: &str, path: &str, hash: &str) -> bool {
+        let at_path = |document: &ForgottenDocument| document.collection == collection && document.path == path;
+        self.0.iter().any(|document| at_path(document) || (!hash.is_empty() && document.hash == hash))
     }
 
-    pub fn documents(&self) -> impl Iterator<Item = &DocumentName> {
+    pub fn documents(&self) -> impl Iterator<Item = &ForgottenDocument> {
         self.0.iter()
     }
 
-    fn write(&self, store: &IndexStore) -> Result<(), IngestError> {
+    /// The documents that a path names: as hits do, or as their file.
+    fn named(&self, collection: Option<&str>, path: &str) -> Vec<ForgottenDocument> {
+        let real = real(path);
+        let of_collection = |document: &&ForgottenDocument| collection.is_none_or(|only| only == document.collection);
+        let is_meant = |document: &&ForgottenDocument| document.path == path || document.file.as_ref() == Some(&real);
+        self.documents().filter(of_collection).filter(is_meant).cloned().collect()
+    }
+
+    /// Changes the list on the disk, one change after the other.
+    fn change(store: &IndexStore, change: impl FnOnce(&mut Self)) -> Result<(), IngestError> {
         let path = store.root().join(LIST);
+        let failed = |source| IngestError::List { path: path.clone(), source };
+        let lock = File::create(store.root().join(LIST_LOCK)).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let mut list = Forgotten::of(store)?;
+        change(&mut list);
         let write = || {
-            std::fs::create_dir_all(store.root())?;
             let partial = path.with_extension("partial");
-            let mut file = std::fs::File::create(&partial)?;
-            file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            let mut file = File::create(&partial)?;
+            file.write_all(&serde_json::to_vec_pretty(&list)?)?;
             file.sync_all()?;
             std::fs::rename(&partial, &path)?;
-            std::fs::File::open(store.root())?.sync_all()
+            File::open(store.root())?.sync_all()
         };
-        write().map_err(|source| IngestError::List { path: path.clone(), source })
+        write().map_err(failed)
     }
 }
 
-/// Takes the documents at `path` out of the index, and keeps them out. `path`: as hits name it, or where the file lies;
-/// `collection`: only there.
+/// Takes the document at `path` out of the index, and keeps it out. `path`: as hits name it, or where the file lies;
+/// `collection`: only there. What is forgotten already is so once more.
 ///
 /// # Errors
-/// `NoDocument`; `Locked` while an index run is under way: the documents are on the list then, and the next run drops them.
+/// `NoDocument`, `SeveralDocuments`; `ForgottenLater` while an index run is under way.
 pub fn forget(store: &IndexStore, collection: Option<&str>, path: &str) -> Result<ForgetReport, IngestError> {
     let live = store.open_current()?;
-    let documents = named(&Manifest::of(&live)?, collection, path);
+    let mut documents = named(&Manifest::of(&live)?, collection, path);
     drop(live);
+    documents.extend(Forgotten::of(store)?.named(collection, path));
+    documents.sort();
+    documents.dedup();
+    let collections: BTreeSet<&str> = documents.iter().map(|document| document.collection.as_str()).collect();
+    if collections.len() > 1 {
+        let collections = collections.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(IngestError::SeveralDocuments { path: path.to_owned(), collections });
+    }
     if documents.is_empty() {
         return Err(IngestError::NoDocument { path: path.to_owned() });
     }
-    let mut list = Forgotten::of(store)?;
-    list.0.extend(documents.iter().cloned());
     // First the list: whatever happens from here on, the next run knows.
-    list.write(store)?;
-    let lock = store.lock()?;
+    Forgotten::change(store, |list| list.0.extend(documents.iter().cloned()))?;
+    match store.lock() {
+        Err(RetrievalError::Locked(_)) => Err(IngestError::ForgottenLater { path: path.to_owned() }),
+        lock => drop_documents(store, lock?, documents),
+    }
+}
+
+fn drop_documents(
+    store: &IndexStore,
+    lock: BuildLock,
+    documents: Vec<ForgottenDocument>,
+) -> Result<ForgetReport, IngestError> {
     let base = Arc::new(store.open_current()?);
     let mut manifest = Manifest::of(&base)?;
+    let forgotten = Forgotten(documents.iter().cloned().collect());
     let mut report = ForgetReport { documents, ..ForgetReport::default() };
     let mut gone: Vec<PassageId> = Vec::new();
-    for name in &report.documents {
-        let Some(entry) = manifest.collections.get_mut(&name.collection) else { continue };
-        gone.extend(entry.files.remove(&name.path).iter().flat_map(FileEntry::passages));
-        report.files_left.extend(file_of(entry, &name.path));
+    for (collection, entry) in &mut manifest.collections {
+        entry.files.retain(|path, file| {
+            let is_kept = !forgotten.holds(collection, path, &file.hash);
+            gone.extend(Some(FileEntry::passages(file)).filter(|_| !is_kept).into_iter().flatten());
+            is_kept
+        });
     }
     report.passages = gone.len();
     let kept: Vec<PassageId> = manifest.files().flat_map(|file| file.entry.passages()).copied().collect();
@@ -107,41 +148,66 @@ pub fn forget(store: &IndexStore, collection: Option<&str>, path: &str) -> Resul
     gone.iter().for_each(|&id| builder.remove(id));
     let json = serde_json::to_vec(&manifest).map_err(IngestError::Manifest)?;
     let live = builder.prepare(kept, manifest.documents(), &json)?.publish()?;
-    for name in &report.documents {
-        report.passages_left += live.passages_of(&name.collection, &name.path)?;
+    // An index that was damaged before may hold the document too.
+    store.remove_put_aside()?;
+    for document in &report.documents {
+        report.passages_left += live.passages_of(&document.collection, &document.path)?;
+        report.files_left.extend(document.file.clone().filter(|file| file.exists()));
+    }
+    for id in gone {
+        report.passages_left += usize::from(live.passage(id)?.is_some());
     }
     Ok(report)
 }
 
-/// Takes the documents at `path` off the list; the next index run reads them again.
+/// Takes the document at `path` off the list; the next index run reads it again.
 ///
 /// # Errors
 /// `NoDocument`: nothing at this path is forgotten.
-pub fn undo_forget(store: &IndexStore, collection: Option<&str>, path: &str) -> Result<Vec<DocumentName>, IngestError> {
-    let mut list = Forgotten::of(store)?;
-    let is_meant = |name: &&DocumentName| name.path == path && collection.is_none_or(|only| only == name.collection);
-    let back: Vec<DocumentName> = list.documents().filter(is_meant).cloned().collect();
+pub fn undo_forget(
+    store: &IndexStore,
+    collection: Option<&str>,
+    path: &str,
+) -> Result<Vec<ForgottenDocument>, IngestError> {
+    let back = Forgotten::of(store)?.named(collection, path);
     if back.is_empty() {
         return Err(IngestError::NoDocument { path: path.to_owned() });
     }
-    list.0.retain(|name| !back.contains(name));
-    list.write(store)?;
+    Forgotten::change(store, |list| list.0.retain(|document| !back.contains(document)))?;
     Ok(back)
 }
 
-fn named(manifest: &Manifest, collection: Option<&str>, path: &str) -> Vec<DocumentName> {
-    let real = Path::new(path).canonicalize().ok();
+fn named(manifest: &Manifest, collection: Option<&str>, path: &str) -> Vec<ForgottenDocument> {
+    let real = real(path);
     let files = manifest.files().filter(|file| collection.is_none_or(|only| only == file.collection));
-    let is_meant = |collection: &str, name: &str| {
-        let entry = manifest.collections.get(collection);
-        name == path || real.is_some() && entry.and_then(|entry| file_of(entry, name)) == real
-    };
-    let meant = files.filter(|file| is_meant(file.collection, file.path));
-    meant.map(|file| DocumentName { collection: file.collection.to_owned(), path: file.path.to_owned() }).collect()
+    let named = files.filter_map(|known| {
+        let file = manifest.collections.get(known.collection).and_then(|entry| file_of(entry, known.path));
+        let is_meant = known.path == path || file.as_ref() == Some(&real);
+        is_meant.then(|| ForgottenDocument {
+            collection: known.collection.to_owned(),
+            path: known.path.to_owned(),
+            hash: known.entry.hash.clone(),
+            file,
+        })
+    });
+    named.collect()
 }
 
-/// Where the file of a document lies; `None`: it is gone.
+/// Also of a file that is gone, as long as its folder is there.
+fn real(path: &str) -> PathBuf {
+    let path = Path::new(path);
+    let in_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
+}
+
+/// Where the file of a document lies; `None`: it is gone. A name that an earlier folder has too begins with that of its own.
 fn file_of(entry: &CollectionEntry, name: &str) -> Option<PathBuf> {
     let folders = &entry.collection.folders;
-    folders.iter().find_map(|folder| folder.join(name).canonicalize().ok())
+    let direct = folders.iter().find_map(|folder| folder.join(name).canonicalize().ok());
+    let below_its_folder = || {
+        let (first, rest) = name.split_once('/')?;
+        let of_name = folders.iter().filter(|folder| folder.file_name().is_some_and(|own| own == first));
+        of_name.into_iter().find_map(|folder| folder.join(rest).canonicalize().ok())
+    };
+    direct.or_else(below_its_folder)
 }

@@ -36,7 +36,7 @@ impl LastRun {
                 skipped: report.skipped.len(),
                 ..run
             },
-            Err(error) => LastRun { error: Some(error.to_string()), ..run },
+            Err(error) => LastRun { error: Some(with_causes(error)), ..run },
         }
     }
 
@@ -54,4 +54,14 @@ impl LastRun {
             let _ = std::fs::rename(&partial, &path);
         }
     }
+}
+
+fn with_causes(error: &IngestError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }

@@ -34,6 +34,10 @@ pub enum IngestError {
     List { path: PathBuf, source: std::io::Error },
     #[error("there is no document `{path}`")]
     NoDocument { path: String },
+    #[error("there is a document `{path}` in several collections ({collections}): name one with --collection")]
+    SeveralDocuments { path: String, collections: String },
+    #[error("`{path}` is on the list of forgotten documents; an index run is under way and drops it when it ends")]
+    ForgottenLater { path: String },
 }
 
 /// A file that is not in the index.
@@ -117,19 +121,29 @@ impl IndexRun<'_> {
     pub fn run(&self) -> Result<IndexReport, IngestError> {
         let lock = self.store.lock()?;
         let start = Instant::now();
-        let outcome = self.run_locked(lock, start);
+        let mut outcome = self.run_locked(lock, start);
+        // Whoever forgets a document while a run is under way leaves it to that run, which may have read it already.
+        while outcome.is_ok() && self.holds_forgotten()? {
+            outcome = IndexRun { full: false, ..*self }.run_locked(self.store.lock()?, start);
+        }
         LastRun::of(&outcome, start.elapsed()).write(self.store);
         outcome
     }
 
     fn run_locked(&self, lock: BuildLock, start: Instant) -> Result<IndexReport, IngestError> {
-        let base = self.base(&lock)?;
+        let (base, damaged) = self.base()?;
         let before = match &base {
             Some(base) => Manifest::of(base)?,
             None => Manifest::default(),
         };
         let mut report = IndexReport::default();
         let looked = self.look(&before, base.is_some(), &mut report.skipped)?;
+        // Not before it is known that the folders can be read.
+        if let Some(damage) = damaged {
+            let aside = self.store.put_aside(&lock)?;
+            let aside = aside.display();
+            tracing::warn!("the index is damaged ({damage}): it was put aside as {aside}, everything is read again");
+        }
         let mut manifest = self.kept(&before, &looked);
         for Looked { difference, .. } in &looked {
             report.added += difference.added.len();
@@ -181,6 +195,14 @@ impl IndexRun<'_> {
         Ok(report)
     }
 
+    fn holds_forgotten(&self) -> Result<bool, IngestError> {
+        let forgotten = Forgotten::of(self.store)?;
+        let looked_at = |name: &str| self.only.is_none_or(|only| only == name);
+        let mut known = Manifest::of(&self.store.open_current()?)?;
+        known.collections.retain(|name, _| looked_at(name));
+        Ok(known.files().any(|file| forgotten.holds(file.collection, file.path, &file.entry.hash)))
+    }
+
     fn admit(&self, next: &Generation) -> Result<(), IngestError> {
         let Some(admission) = self.admission else { return Ok(()) };
         let live = self.store.open_current().ok().filter(|live| live.summary().model == next.summary().model);
@@ -227,11 +249,10 @@ impl IndexRun<'_> {
                 if self.cancel.is_cancelled() {
                     return Err(IngestError::Cancelled);
                 }
-                if forgotten.holds(&collection.name, &file.name) {
-                    skip(file.name, forget::REASON.to_owned());
-                    continue;
-                }
                 match hash(&file.path) {
+                    Ok(hash) if forgotten.holds(&collection.name, &file.name, &hash) => {
+                        skip(file.name, forget::REASON.to_owned());
+                    }
                     Ok(hash) => drop(files.insert(file.name.clone(), (file, hash))),
                     Err(error) => skip(file.name, format!("cannot be read: {error}")),
                 }
@@ -265,27 +286,22 @@ impl IndexRun<'_> {
         manifest
     }
 
-    /// The generation that this run can build on: the live one, if it is whole and made by the same model. A damaged one
-    /// is put aside: until this run is through there is no index.
-    fn base(&self, lock: &BuildLock) -> Result<Option<Arc<Generation>>, IngestError> {
+    /// The generation that this run can build on: the live one, if it is whole and made by the same model; and what is
+    /// wrong with it, if it is damaged.
+    fn base(&self) -> Result<(Option<Arc<Generation>>, Option<String>), IngestError> {
         match self.store.open_current() {
-            Ok(_) if self.full && self.only.is_none() => Ok(None),
-            Ok(live) if live.summary().model == *self.embedder.model() => Ok(Some(Arc::new(live))),
+            Ok(_) if self.full && self.only.is_none() => Ok((None, None)),
+            Ok(live) if live.summary().model == *self.embedder.model() => Ok((Some(Arc::new(live)), None)),
             Ok(_) => {
                 tracing::warn!("the index was built with another embedding model: everything is read again");
-                Ok(None)
+                Ok((None, None))
             }
-            Err(RetrievalError::NoIndex(_)) => Ok(None),
+            Err(RetrievalError::NoIndex(_)) => Ok((None, None)),
             Err(RetrievalError::OtherFormat { .. }) => {
                 tracing::warn!("the index was made by another version of this program: everything is read again");
-                Ok(None)
+                Ok((None, None))
             }
-            Err(error @ (RetrievalError::Damaged { .. } | RetrievalError::Lexical(_))) => {
-                let aside = self.store.put_aside(lock)?;
-                let aside = aside.display();
-                tracing::warn!("{error}; it was put aside as {aside}, and everything is read again from the folders");
-                Ok(None)
-            }
+            Err(RetrievalError::Damaged { path, what }) => Ok((None, Some(format!("{}: {what}", path.display())))),
             Err(error) => Err(error.into()),
         }
     }

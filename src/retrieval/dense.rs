@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -186,8 +187,7 @@ impl Vectors {
             let others: Vec<_> =
                 others.into_iter().map(|rows| scope.spawn(|| self.search_rows(query, rows, limit, filter))).collect();
             let mut best = self.search_rows(query, ranges.clone().next().unwrap_or_default(), limit, filter);
-            // A scan cannot panic but for want of memory, and then the whole search may.
-            best.extend(others.into_iter().flat_map(|part| part.join().unwrap_or_default()));
+            others.into_iter().for_each(|part| best.extend(part.join().unwrap_or_else(|panic| resume_unwind(panic))));
             best
         });
         best.sort_unstable();

@@ -37,8 +37,8 @@ pub enum RetrievalError {
 impl RetrievalError {
     /// Whether an index run from the folders mends it.
     pub fn wants_run(&self) -> bool {
-        use RetrievalError::{Damaged, Lexical, NoIndex, OtherFormat, OtherModel};
-        matches!(self, NoIndex(_) | OtherFormat { .. } | OtherModel { .. } | Damaged { .. } | Lexical(_))
+        use RetrievalError::{Damaged, NoIndex, OtherFormat, OtherModel};
+        matches!(self, NoIndex(_) | OtherFormat { .. } | OtherModel { .. } | Damaged { .. })
     }
 
     /// For `map_err` on file operations: remembers what was tried on which path.

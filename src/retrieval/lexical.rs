@@ -182,14 +182,13 @@ impl Lexical {
                 .map(|(other, dice)| (other.clone(), words.weights.pairs * (dice + PAIR_TRUST).min(1.0)))
                 .collect();
             // Names, codes and loanwords are the same in both.
-            if let Some(word) = same_word
-                && self.passages_with(&word, language)? > 0
-            {
+            let word = same_word.unwrap_or(term);
+            // What is in no body, and what has no other, is looked for all the same: a title may hold it.
+            if group.is_empty() || self.passages_with(&word, language)? > 0 {
                 group.retain(|(other, _)| *other != word);
                 group.push((word, 1.0));
             }
-            // What nobody knows in this language counts as missing.
-            groups.push(if group.is_empty() { vec![(term, 1.0)] } else { group });
+            groups.push(group);
         }
         Ok(groups)
     }
@@ -229,7 +228,7 @@ impl Lexical {
                     Box::new(BooleanQuery::new(fields.collect()))
                 };
                 let query = match &group[..] {
-                    [only] => one(only),
+                    [single] => one(single),
                     several => Box::new(DisjunctionMaxQuery::new(several.iter().map(one).collect())),
                 };
                 clauses.push((Occur::Should, query));

@@ -16,6 +16,9 @@ use crate::domain::{Language, Passage, PassageId};
 const TOGETHER_MIN: u32 = 3;
 /// Dice coefficient from which on two terms are a pair.
 const DICE_MIN: f32 = 0.25;
+/// Log-likelihood ratio from which on it is no chance that they come together (Dunning, "Accurate Methods for the
+/// Statistics of Surprise and Coincidence", 1993): so few terms of a small collection are pairs, and many of a large one.
+const LIKELIHOOD_RATIO_MIN: f64 = 15.0;
 /// Others that a term has at most, the likeliest.
 const OTHERS_MAX: usize = 3;
 
@@ -42,13 +45,9 @@ impl TermPairs {
         Ok(counts.pairs())
     }
 
-    /// `None` when there is no such file.
-    pub fn read(path: &Path) -> Result<Option<Self>, RetrievalError> {
-        match std::fs::read(path) {
-            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|e| RetrievalError::damaged(path, e)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(RetrievalError::file("read", path)(e)),
-        }
+    pub fn read(path: &Path) -> Result<Self, RetrievalError> {
+        let json = std::fs::read(path).map_err(RetrievalError::file("read", path))?;
+        serde_json::from_slice(&json).map_err(|e| RetrievalError::damaged(path, e))
     }
 
     pub fn to_json(&self) -> Result<Vec<u8>, RetrievalError> {
@@ -79,10 +78,12 @@ struct Counts {
     numbers: [HashMap<String, u32>; 2],
     alone: [Vec<u32>; 2],
     together: HashMap<(u32, u32), u32>,
+    passages: u32,
 }
 
 impl Counts {
     fn add(&mut self, italian: &[String], english: &[String]) {
+        self.passages += 1;
         let [italian, english] = [(0, italian), (1, english)].map(|(side, terms)| self.numbered(side, terms));
         for &a in &italian {
             for &b in &english {
@@ -112,9 +113,10 @@ impl Counts {
         });
         let mut pairs = TermPairs::default();
         for ((a, b), together) in self.together {
-            let alone = self.alone[0][a as usize] + self.alone[1][b as usize];
-            let dice = 2.0 * together as f32 / alone as f32;
-            if together >= TOGETHER_MIN && dice >= DICE_MIN {
+            let (of_a, of_b) = (self.alone[0][a as usize], self.alone[1][b as usize]);
+            let dice = 2.0 * together as f32 / (of_a + of_b) as f32;
+            let is_pair = together >= TOGETHER_MIN && dice >= DICE_MIN;
+            if is_pair && likelihood_ratio(together, of_a, of_b, self.passages) >= LIKELIHOOD_RATIO_MIN {
                 let (italian, english) = (&names[0][a as usize], &names[1][b as usize]);
                 pairs.italian.entry(italian.clone()).or_default().push((english.clone(), dice));
                 pairs.english.entry(english.clone()).or_default().push((italian.clone(), dice));
@@ -126,6 +128,17 @@ impl Counts {
         }
         pairs
     }
+}
+
+/// How much likelier the counts are if two terms depend on each other; 0 when they come together less than by chance.
+fn likelihood_ratio(together: u32, a: u32, b: u32, all: u32) -> f64 {
+    let [k, a, b, n] = [together, a, b, all].map(f64::from);
+    if k * n <= a * b {
+        return 0.0;
+    }
+    let entropy = |counts: &[f64]| counts.iter().filter(|&&x| x > 0.0).map(|x| x * x.ln()).sum::<f64>();
+    let cells = entropy(&[k, a - k, b - k, n - a - b + k]);
+    2.0 * (cells - entropy(&[a, n - a]) - entropy(&[b, n - b]) + entropy(&[n]))
 }
 
 #[cfg(test)]
@@ -148,6 +161,7 @@ mod tests {
         ] {
             counts.add(&words(italian), &words(english));
         }
+        (0..20).for_each(|_| counts.add(&words("altro"), &words("other")));
         let pairs = counts.pairs();
         assert_eq!(pairs.others("stampa", Language::Italian)[0], ("print".to_owned(), 1.0));
         assert_eq!(pairs.others("row", Language::English)[0], ("riga".to_owned(), 1.0));
@@ -158,10 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn frequent_words_that_meet_by_chance_are_no_pair() {
+        assert!(likelihood_ratio(8, 12, 12, 24) < LIKELIHOOD_RATIO_MIN);
+        assert_eq!(likelihood_ratio(3, 12, 12, 24), 0.0);
+        // Four of four, the others without: 2 (4 ln 6 + 20 ln 1.2).
+        assert!((likelihood_ratio(4, 4, 4, 24) - 21.627).abs() < 0.01);
+    }
+
+    #[test]
     fn a_term_has_few_others_and_the_likeliest_first() {
         let mut counts = Counts::default();
         (0..4).for_each(|_| counts.add(&words("carta"), &words("paper card map sheet")));
         counts.add(&words("carta"), &words("paper"));
+        (0..20).for_each(|_| counts.add(&words("altro"), &words("other")));
         let pairs = counts.pairs();
         let others = pairs.others("carta", Language::Italian);
         assert_eq!(others.len(), OTHERS_MAX);

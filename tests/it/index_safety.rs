@@ -43,10 +43,17 @@ fn a_forgotten_document_is_gone_and_does_not_come_back_before_it_may() {
     stdout(cervella(data.path()).args(["forget", "--undo", "stampante.md"]));
     index(data.path(), knowledge.path());
     assert_eq!(search(data.path(), "stampante Aquila").len(), 2);
-    // The file's own path names the document too.
+    // The file's own path names the document too, and its content does under another name.
     let file = knowledge.path().join("coffee.md");
     let told = stdout(cervella(data.path()).arg("forget").arg(&file));
     assert!(told.contains("coffee.md") && told.contains("0 left"), "{told}");
+    let again = json(cervella(data.path()).args(["forget", "coffee.md", "--json"]));
+    assert_eq!((&again["passages"], &again["passages_left"]), (&0.into(), &0.into()));
+    let renamed = knowledge.path().join("tea.md");
+    fs::rename(&file, &renamed).unwrap();
+    assert_eq!(index(data.path(), knowledge.path())["documents"], 1);
+    stdout(cervella(data.path()).arg("forget").arg(&file).arg("--undo"));
+    assert_eq!(index(data.path(), knowledge.path())["documents"], 2);
 }
 
 #[test]
@@ -66,6 +73,7 @@ fn what_nobody_knows_cannot_be_forgotten_and_a_running_index_run_drops_it_later(
     lock.lock().unwrap();
     let busy = run(cervella(data.path()).args(["forget", "coffee.md"]));
     assert_eq!(busy.status.code(), Some(75), "{busy:?}");
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("is on the list"), "{busy:?}");
     drop(lock);
     assert_eq!(index(data.path(), knowledge.path())["documents"], 1);
     assert_eq!(search(data.path(), "coffee machine").len(), 1);
@@ -108,9 +116,42 @@ fn a_damaged_index_is_noticed_put_aside_and_made_again() {
         let aside = data.path().join("index").join(format!("damaged-{}", generation.file_name().unwrap().display()));
         assert!(aside.is_dir(), "{} is not there", aside.display());
     }
-    let aside = fs::read_dir(data.path().join("index")).unwrap().flatten();
-    let aside = aside.filter(|entry| entry.file_name().to_string_lossy().starts_with("damaged-")).count();
-    assert_eq!(aside, 1, "only the newest is kept");
+    assert_eq!(put_aside(data.path()), 1, "only the newest is kept");
+    stdout(cervella(data.path()).args(["forget", "stampante.md"]));
+    assert_eq!(put_aside(data.path()), 0, "a forgotten document is in what was put aside");
+    assert!(!holds(data.path(), b"Aquila"));
+
+    // A folder that is gone is damage too, and an empty pointer.
+    stdout(cervella(data.path()).args(["forget", "--undo", "stampante.md"]));
+    for lose in [|data: &Path| fs::remove_dir_all(live(data)), |data: &Path| fs::write(data.join("index/CURRENT"), "")]
+    {
+        lose(data.path()).unwrap();
+        assert_eq!(run(cervella(data.path()).args(["search", "coffee"])).status.code(), Some(1));
+        index(data.path(), knowledge.path());
+        assert_eq!(search(data.path(), "coffee stampante"), whole);
+    }
+}
+
+/// How many damaged generations lie beside the live one.
+fn put_aside(data: &Path) -> usize {
+    let entries = fs::read_dir(data.join("index")).unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("damaged-")).count()
+}
+
+#[test]
+fn a_damaged_index_stays_as_long_as_its_folders_cannot_be_read() {
+    if models().is_none() {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let knowledge = folder_with(&[("coffee.md", COFFEE)]);
+    index(data.path(), knowledge.path());
+    let before = live(data.path());
+    fs::write(before.join("manifest.json"), b"{}").unwrap();
+    let gone = knowledge.path().join("not-mounted");
+    let failed = run(cervella(data.path()).env("CERVELLA__KNOWLEDGE__FOLDERS", &gone).arg("index"));
+    assert!(!failed.status.success());
+    assert!(before.is_dir() && put_aside(data.path()) == 0, "{failed:?}");
 }
 
 fn segment(generation: &Path) -> PathBuf {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::cli::output;
 use crate::domain::{Collection, Language};
-use crate::ingest::{DocumentName, FileState, Forgotten, KnownFile, LastRun, Manifest};
+use crate::ingest::{FileState, Forgotten, ForgottenDocument, KnownFile, LastRun, Manifest};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -23,7 +23,7 @@ struct Status<'a> {
     passages: usize,
     languages: BTreeMap<Language, Counts>,
     last_run: Option<LastRun>,
-    forgotten: Vec<DocumentName>,
+    forgotten: Vec<ForgottenDocument>,
     collections: Vec<CollectionStatus<'a>>,
     files: Vec<FileStatus<'a>>,
 }

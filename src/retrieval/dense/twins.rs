@@ -1,5 +1,7 @@
 //! Passages of the two languages that say the same: each is the other's nearest.
 
+use std::panic::resume_unwind;
+
 use super::{Facts, Scan, Vectors};
 use crate::domain::{Language, PassageId};
 use crate::retrieval::centring::SHARE;
@@ -29,7 +31,7 @@ impl Vectors {
                 .chunks(share)
                 .map(|probes| scope.spawn(move || probes.iter().filter_map(twin).collect::<Vec<_>>()))
                 .collect();
-            parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+            parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         })
     }
 

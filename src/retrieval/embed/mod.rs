@@ -1,6 +1,6 @@
 //! Embeddings by fastembed: of questions and of what answers are checked with on a thread of their own
-//! ([`Embedder`]), so that a query never waits behind a generation; of the passages of an index run by a second copy of
-//! the model that gives way to everything else ([`PassageEmbedder`]).
+//! ([`Embedder`]), so that a query never waits behind a generation; of more than a few passages of an index run by a
+//! second copy of the model that gives way to everything else ([`PassageEmbedder`]).
 
 mod int8;
 mod model;
@@ -100,9 +100,14 @@ impl Embedder {
     /// Another copy of the model, for the passages of an index run.
     ///
     /// # Errors
-    /// As [`Embedder::start`].
+    /// As [`Embedder::start`], and when it is another model by now.
     pub fn for_passages(&self) -> Result<PassageEmbedder, RetrievalError> {
-        PassageEmbedder::load(&self.options)
+        let (embedder, model) = PassageEmbedder::load(&self.options)?;
+        if model != self.model {
+            let reason = "it was replaced while the program runs: start it again".to_owned();
+            return Err(RetrievalError::Model { path: self.options.model.clone(), reason });
+        }
+        Ok(embedder)
     }
 
     pub fn model(&self) -> &EmbeddingModel {

@@ -3,7 +3,7 @@
 use fastembed::TextEmbedding;
 
 use super::model::{Loaded, load_model, load_runtime};
-use super::{EmbedderOptions, PASSAGE_PREFIX, embed};
+use super::{EmbedderOptions, EmbeddingModel, PASSAGE_PREFIX, embed};
 use crate::retrieval::RetrievalError;
 
 /// What is embedded in one go, with its padding: less than a second of work on two cores.
@@ -18,11 +18,11 @@ pub struct PassageEmbedder {
 
 impl PassageEmbedder {
     /// Makes the calling thread, and with it the model's, give way to all others: it should be one that ends soon.
-    pub(super) fn load(options: &EmbedderOptions) -> Result<Self, RetrievalError> {
+    pub(super) fn load(options: &EmbedderOptions) -> Result<(Self, EmbeddingModel), RetrievalError> {
         // Without it the run is as good, and the questions wait longer.
         let _ = rustix::process::setpriority_process(None, NICENESS);
-        let Loaded { session, .. } = load_model(options, load_runtime(&options.runtime)?)?;
-        Ok(PassageEmbedder { session })
+        let Loaded { model, session, .. } = load_model(options, load_runtime(&options.runtime)?)?;
+        Ok((PassageEmbedder { session }, model))
     }
 
     /// The vectors of passages, in their order: `dims` values each, unit length. Calls `on_batch` after each second or

@@ -1,9 +1,11 @@
 //! Files of a generation: shared with the one before, synced, and known by their checksums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,22 +48,57 @@ impl FileSums {
         self.0.values().map(|sum| sum.bytes).sum()
     }
 
+    /// Compares all files with what was written, unless this process has done so before. `summary`: the file that these
+    /// sums were read from, by which they are known again.
+    ///
     /// # Errors
-    /// `Damaged`: a file is missing or not what was written.
-    pub fn verify(&self, folder: &Path) -> Result<(), RetrievalError> {
+    /// `Damaged`: a file is missing, cannot be read, or is not what was written.
+    pub fn verify(&self, folder: &Path, summary: &Path) -> Result<(), RetrievalError> {
+        let verified = || VERIFIED.lock().unwrap_or_else(PoisonError::into_inner);
+        let identity = identity(summary).map_err(RetrievalError::file("read", summary))?;
+        if verified().contains(&identity) {
+            return Ok(());
+        }
+        self.compare(folder)?;
+        let mut verified = verified();
+        if verified.len() == VERIFIED_MAX {
+            verified.clear();
+        }
+        verified.insert(identity);
+        Ok(())
+    }
+
+    fn compare(&self, folder: &Path) -> Result<(), RetrievalError> {
         for (name, sum) in &self.0 {
             let path = folder.join(name);
             match hash(&path) {
                 Ok(hash) if hash == sum.blake3 => {}
                 Ok(_) => return Err(RetrievalError::damaged(path, "it is not what was written")),
-                Err(RetrievalError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    return Err(RetrievalError::damaged(path, "the file is missing"));
+                Err(RetrievalError::File { source, .. }) if is_damage(&source) => {
+                    return Err(RetrievalError::damaged(path, source));
                 }
                 Err(other) => return Err(other),
             }
         }
         Ok(())
     }
+}
+
+/// Device, inode and time of the last change: a rename keeps them.
+type Identity = (u64, u64, i64, i64);
+
+/// Generations whose files were compared: a service looks at its index again and again.
+static VERIFIED: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+const VERIFIED_MAX: usize = 64;
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let meta = fs::metadata(path)?;
+    Ok((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// The file is gone, or the disk does not give it back.
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Locks and the list of files are tantivy's own, and may change when it is opened.
@@ -75,7 +112,10 @@ fn is_segment(name: &str) -> bool {
 
 fn hash(path: &Path) -> Result<String, RetrievalError> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_mmap(path).map_err(RetrievalError::file("read", path))?;
+    // Not mapped: a block that cannot be read would end the process instead of being told.
+    File::open(path)
+        .and_then(|file| hasher.update_reader(file).map(drop))
+        .map_err(RetrievalError::file("read", path))?;
     Ok(hasher.finalize().to_hex().to_string())
 }
 
@@ -125,7 +165,7 @@ mod tests {
         fs::write(folder.path().join("lexical/.managed.json"), b"[]").unwrap();
         let sums = FileSums::of(folder.path(), &FileSums::default()).unwrap();
         assert_eq!(sums.bytes(), names.map(str::len).iter().sum::<usize>() as u64);
-        assert!(sums.verify(folder.path()).is_ok());
+        assert!(sums.compare(folder.path()).is_ok());
         for name in names {
             let path = folder.path().join(name);
             let whole = fs::read(&path).unwrap();
@@ -133,15 +173,15 @@ mod tests {
                 let mut changed = whole.clone();
                 changed[at] ^= 4;
                 fs::write(&path, &changed).unwrap();
-                assert!(sums.verify(folder.path()).is_err(), "{name} changed at {at}");
+                assert!(sums.compare(folder.path()).is_err(), "{name} changed at {at}");
                 fs::write(&path, &whole[..at]).unwrap();
-                assert!(sums.verify(folder.path()).is_err(), "{name} cut at {at}");
+                assert!(sums.compare(folder.path()).is_err(), "{name} cut at {at}");
             }
             fs::remove_file(&path).unwrap();
-            assert!(matches!(sums.verify(folder.path()), Err(RetrievalError::Damaged { .. })), "{name} removed");
+            assert!(matches!(sums.compare(folder.path()), Err(RetrievalError::Damaged { .. })), "{name} removed");
             fs::write(&path, &whole).unwrap();
         }
-        assert!(sums.verify(folder.path()).is_ok());
+        assert!(sums.compare(folder.path()).is_ok());
     }
 
     #[test]

@@ -149,14 +149,17 @@ impl Generation {
             format: u32,
         }
         let path = folder.join(SUMMARY);
-        let json = fs::read(&path).map_err(RetrievalError::file("read", &path))?;
+        let json = fs::read(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => RetrievalError::damaged(&path, "the file is missing"),
+            _ => RetrievalError::file("read", &path)(e),
+        })?;
         let Version { format } = serde_json::from_slice(&json).map_err(|e| RetrievalError::damaged(&path, e))?;
         if format != FORMAT {
             return Err(RetrievalError::OtherFormat { path, format });
         }
         let summary: GenerationSummary =
             serde_json::from_slice(&json).map_err(|e| RetrievalError::damaged(&path, e))?;
-        summary.files.verify(folder)?;
+        summary.files.verify(folder, &path)?;
         let lexical = Lexical::open(&folder.join(LEXICAL))?;
         let vectors = Vectors::open(&folder.join(VECTORS))?;
         let part_vectors = Vectors::open(&folder.join(PART_VECTORS))?;
@@ -166,7 +169,7 @@ impl Generation {
         if [vectors.dims(), part_vectors.dims()] != [summary.model.dims; 2] {
             return Err(RetrievalError::damaged(folder, "its vectors are not those of its model"));
         }
-        let pairs = TermPairs::read(&folder.join(PAIRS))?.unwrap_or_default();
+        let pairs = TermPairs::read(&folder.join(PAIRS))?;
         Ok(Generation { folder: folder.to_owned(), lexical, vectors, part_vectors, pairs, summary })
     }
 

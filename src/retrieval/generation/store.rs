@@ -15,6 +15,8 @@ use crate::retrieval::{EmbeddingModel, RetrievalError};
 const CURRENT: &str = "CURRENT";
 const LOCK: &str = "LOCK";
 const PARTIAL: &str = "partial";
+/// Before the number of a generation.
+const GENERATION: &str = "generation-";
 /// Before the name of a generation that was put aside.
 const DAMAGED: &str = "damaged-";
 
@@ -112,21 +114,30 @@ impl IndexStore {
     /// `NoIndex`, errors of the file system.
     pub fn put_aside(&self, _lock: &BuildLock) -> Result<PathBuf, RetrievalError> {
         let name = self.current_name()?;
-        self.remove(|other| other.starts_with(DAMAGED))?;
-        let (from, to) = (self.root.join(&name), self.root.join(format!("{DAMAGED}{name}")));
-        match fs::rename(&from, &to) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(RetrievalError::file("rename", from)(e)),
-            _ => {}
-        }
+        self.remove_put_aside()?;
+        // First the pointer: one that leads nowhere would be in everybody's way, a folder that nothing leads to is swept.
         let current = self.root.join(CURRENT);
         fs::remove_file(&current).map_err(RetrievalError::file("remove", current))?;
+        sync_folder(&self.root)?;
+        let (from, to) = (self.root.join(&name), self.root.join(format!("{DAMAGED}{name}")));
+        if name.starts_with(GENERATION) && from.is_dir() {
+            fs::rename(&from, &to).map_err(RetrievalError::file("rename", from))?;
+        }
         sync_folder(&self.root)?;
         Ok(to)
     }
 
+    /// Removes what was put aside.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub fn remove_put_aside(&self) -> Result<(), RetrievalError> {
+        self.remove(|name| name.starts_with(DAMAGED))
+    }
+
     /// Makes the folder of a generation the live one, and removes the one that was.
     pub(super) fn publish(&self, partial: &Path) -> Result<PathBuf, RetrievalError> {
-        let name = format!("generation-{}", self.next_number()?);
+        let name = format!("{GENERATION}{}", self.next_number()?);
         let folder = self.root.join(&name);
         fs::rename(partial, &folder).map_err(RetrievalError::file("rename", partial))?;
         sync_folder(&self.root)?;
@@ -140,14 +151,14 @@ impl IndexStore {
 
     /// A number that no generation has or had: whoever follows the index tells them apart by it.
     fn next_number(&self) -> Result<u64, RetrievalError> {
-        let number = |name: String| name.trim_start_matches(DAMAGED).strip_prefix("generation-")?.parse::<u64>().ok();
+        let number = |name: String| name.trim_start_matches(DAMAGED).strip_prefix(GENERATION)?.parse::<u64>().ok();
         Ok(files::names(&self.root)?.into_iter().filter_map(number).max().unwrap_or(0) + 1)
     }
 
     /// Removes what a killed run left behind and the generations that are not live any more.
     fn sweep(&self) -> Result<(), RetrievalError> {
         let live = self.current_name().ok();
-        self.remove(|name| name == PARTIAL || (name.starts_with("generation-") && Some(name) != live.as_deref()))
+        self.remove(|name| name == PARTIAL || (name.starts_with(GENERATION) && Some(name) != live.as_deref()))
     }
 
     fn remove(&self, is_stale: impl Fn(&str) -> bool) -> Result<(), RetrievalError> {
