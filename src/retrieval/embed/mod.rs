@@ -8,7 +8,7 @@ mod onnx;
 mod passages;
 
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::thread::JoinHandle;
 
 use fastembed::TextEmbedding;
@@ -23,6 +23,9 @@ use crate::domain::LanguageDetector;
 
 /// Requests that may wait for the thread.
 const QUEUE_MAX: usize = 64;
+/// Of a text whose tokens cannot be counted.
+const BYTES_PER_TOKEN: usize = 4;
+
 /// The prefixes that the e5 models were trained with (Wang et al., "Multilingual E5 Text Embeddings", 2024, section 3).
 const QUERY_PREFIX: &str = "query: ";
 const PASSAGE_PREFIX: &str = "passage: ";
@@ -63,7 +66,8 @@ pub struct Embedder {
     model: EmbeddingModel,
     /// What questions have in common.
     question_means: LanguageMeans,
-    tokenizer: Arc<Tokenizer>,
+    /// Loaded when it is first needed: most commands only search. `None`: it cannot be.
+    tokenizer: OnceLock<Option<Tokenizer>>,
     jobs: Option<mpsc::SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -80,9 +84,8 @@ impl Embedder {
     /// A missing or unfit library, and a model folder that is not complete, each with what to do about it.
     pub fn start(options: &EmbedderOptions) -> Result<Self, RetrievalError> {
         let environment = load_runtime(&options.runtime)?;
-        let Loaded { model, tokenizer, mut session } = load_model(options, environment)?;
+        let Loaded { model, mut session } = load_model(options, environment)?;
         let question_means = question_means(&mut session, model.dims)?;
-        let tokenizer = Arc::new(tokenizer);
         let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("embed".to_owned())
@@ -94,7 +97,7 @@ impl Embedder {
             })
             .map_err(RetrievalError::file("start the embedding thread for", &options.model))?;
         let (options, jobs, thread) = (options.clone(), Some(jobs), Some(thread));
-        Ok(Embedder { options, model, question_means, tokenizer, jobs, thread })
+        Ok(Embedder { options, model, question_means, tokenizer: OnceLock::new(), jobs, thread })
     }
 
     /// Another copy of the model, for the passages of an index run.
@@ -142,7 +145,13 @@ impl Embedder {
 
     /// Tokens of a text as the model counts them, without its begin and end marks.
     pub fn count_tokens(&self, text: &str) -> usize {
-        self.tokenizer.encode_fast(text, false).map_or(0, |encoding| encoding.len())
+        let load = || {
+            let failed =
+                |error: &tokenizers::Error| tracing::warn!("tokens are estimated by the length of texts: {error}");
+            model::load_tokenizer(&self.options.model).inspect_err(failed).ok()
+        };
+        let counted = self.tokenizer.get_or_init(load).as_ref().and_then(|own| own.encode_fast(text, false).ok());
+        counted.map_or(text.len().div_ceil(BYTES_PER_TOKEN), |encoding| encoding.len())
     }
 
     fn run(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, RetrievalError> {

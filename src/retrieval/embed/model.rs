@@ -17,6 +17,7 @@ use crate::retrieval::RetrievalError;
 
 /// Tokens that the model reads of a text.
 const TOKENS_MAX: usize = 512;
+const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.onnx";
 const INT8_WEIGHTS: &str = "model.int8.onnx";
 /// Of the way in which weights are quantized.
@@ -25,7 +26,6 @@ const INT8_VERSION: u32 = 1;
 /// A model that is ready to embed.
 pub(super) struct Loaded {
     pub model: EmbeddingModel,
-    pub tokenizer: Tokenizer,
     pub session: TextEmbedding,
 }
 
@@ -49,15 +49,13 @@ pub(super) fn load_model(options: &EmbedderOptions, environment: Environment) ->
         Precision::F32 => read(WEIGHTS)?,
         Precision::Int8 => int8_weights(&options.model).map_err(unfit)?,
     };
-    let tokenizer_file = read("tokenizer.json")?;
+    let tokenizer_file = read(TOKENIZER)?;
     // Where and when the weights were made does not matter to the vectors.
     let content = match options.precision {
         Precision::F32 => &weights[..],
         Precision::Int8 => int8::content(&weights),
     };
     let hash = blake3::Hasher::new().update(content).update(&tokenizer_file).finalize().to_hex().to_string();
-    let mut tokenizer = Tokenizer::from_bytes(&tokenizer_file).map_err(|e| unfit(e.to_string()))?;
-    tokenizer.with_truncation(None).map_err(|e| unfit(e.to_string()))?.with_padding(None);
     let files = TokenizerFiles {
         tokenizer_file,
         config_file: read("config.json")?,
@@ -73,7 +71,14 @@ pub(super) fn load_model(options: &EmbedderOptions, environment: Environment) ->
     // The first run allocates the arenas and tells the width.
     let dims = embed(&mut session, &[QUERY_PREFIX.to_owned()])?.first().map_or(0, Vec::len);
     let name = options.model.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(Loaded { model: EmbeddingModel { name, hash, dims }, tokenizer, session })
+    Ok(Loaded { model: EmbeddingModel { name, hash, dims }, session })
+}
+
+/// A tokenizer of our own, that cuts nothing; a second of work.
+pub(super) fn load_tokenizer(folder: &Path) -> tokenizers::Result<Tokenizer> {
+    let mut tokenizer = Tokenizer::from_file(folder.join(TOKENIZER))?;
+    tokenizer.with_truncation(None)?.with_padding(None);
+    Ok(tokenizer)
 }
 
 /// The weights in 8 bits: those beside the model's own if they were made from them, else made now and kept there. A
