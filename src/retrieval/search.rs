@@ -200,8 +200,12 @@ pub fn search_by(
     timings.dense = milliseconds(start_dense);
 
     let fused = fusion::fuse(&lexical, dense, &query.weights);
-    let mut candidates = Vec::new();
+    let mut ranking = Ranking::new(query);
     for fused in fused.into_iter().take(query.top.saturating_mul(LOOK_AHEAD)) {
+        // Fetching a text costs as much as finding it.
+        if ranking.is_full() {
+            break;
+        }
         let Some(IndexedPassage { passage, context }) = generation.passage(fused.id)? else { continue };
         let fit = meaning.fit(fused.id);
         let Fused { score, cosine, dense_place, lexical_place, .. } = fused;
@@ -213,9 +217,9 @@ pub fn search_by(
             lexical_place,
             share: words.map_or(0.0, |hit| hit.share),
         };
-        candidates.push(Hit { passage, context, score, cosine, lexical: words.map(|hit| hit.score), explanation });
+        ranking.push(Hit { passage, context, score, cosine, lexical: words.map(|hit| hit.score), explanation });
     }
-    let hits = spread(fold(candidates), query);
+    let hits = ranking.into_hits();
     timings.total = milliseconds(start);
     Ok(Hits { hits, timings })
 }
@@ -228,20 +232,46 @@ fn open_for(store: &IndexStore, embedder: &Embedder) -> Result<Generation, Retri
     Ok(generation)
 }
 
-/// Drops every hit that says the same as a better one in the same language.
-fn fold(candidates: Vec<Hit>) -> Vec<Hit> {
-    let mut kept: Vec<(Hit, Vec<String>)> = Vec::with_capacity(candidates.len());
-    for hit in candidates {
-        let mut words = terms(&hit.passage.text, hit.passage.language);
-        words.sort_unstable();
-        let duplicate = kept.iter().any(|(other, other_words)| {
-            other.passage.language == hit.passage.language && overlap(&words, other_words) >= DUPLICATE_OVERLAP
-        });
-        if !duplicate {
-            kept.push((hit, words));
-        }
+/// The hits in their order, without those that say the same as a better one in the same language; as many of each document
+/// as the query wants come before the rest.
+struct Ranking<'a> {
+    query: &'a SearchQuery,
+    first: Vec<Hit>,
+    later: Vec<Hit>,
+    /// Sorted terms of all hits so far, by their language.
+    said: Vec<(Language, Vec<String>)>,
+}
+
+impl<'a> Ranking<'a> {
+    fn new(query: &'a SearchQuery) -> Self {
+        Ranking { query, first: Vec::new(), later: Vec::new(), said: Vec::new() }
     }
-    kept.into_iter().map(|(hit, _)| hit).collect()
+
+    /// Nothing that follows can be among the hits.
+    fn is_full(&self) -> bool {
+        self.first.len() >= self.query.top
+    }
+
+    fn push(&mut self, hit: Hit) {
+        let language = hit.passage.language;
+        let mut words = terms(&hit.passage.text, language);
+        words.sort_unstable();
+        let says_the_same =
+            |(other, said): &(Language, Vec<String>)| *other == language && overlap(&words, said) >= DUPLICATE_OVERLAP;
+        if self.said.iter().any(says_the_same) {
+            return;
+        }
+        self.said.push((language, words));
+        let of_document = self.first.iter().filter(|other| other.passage.is_of_document_of(&hit.passage)).count();
+        let list = if of_document < self.query.per_document { &mut self.first } else { &mut self.later };
+        list.push(hit);
+    }
+
+    fn into_hits(mut self) -> Vec<Hit> {
+        self.first.append(&mut self.later);
+        self.first.truncate(self.query.top);
+        self.first
+    }
 }
 
 /// Jaccard index of two sorted lists of distinct terms.
@@ -249,20 +279,6 @@ fn overlap(a: &[String], b: &[String]) -> f32 {
     let common = a.iter().filter(|term| b.binary_search(term).is_ok()).count();
     let union = a.len() + b.len() - common;
     if union == 0 { 1.0 } else { common as f32 / union as f32 }
-}
-
-/// The first hits, with as many of each document as the query wants as long as others are left.
-fn spread(hits: Vec<Hit>, query: &SearchQuery) -> Vec<Hit> {
-    let mut first: Vec<Hit> = Vec::with_capacity(query.top);
-    let mut later = Vec::new();
-    for hit in hits {
-        let of_document = first.iter().filter(|other| other.passage.is_of_document_of(&hit.passage)).count();
-        let list = if of_document < query.per_document { &mut first } else { &mut later };
-        list.push(hit);
-    }
-    first.extend(later);
-    first.truncate(query.top);
-    first
 }
 
 fn milliseconds(since: Instant) -> f64 {
