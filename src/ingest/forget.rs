@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{CollectionEntry, FileEntry, Manifest};
+use super::manifest::{CollectionEntry, Manifest};
 use super::run::IngestError;
 use crate::domain::PassageId;
 use crate::retrieval::{BuildLock, IndexStore, RetrievalError};
@@ -79,21 +78,12 @@ impl Forgotten {
 
     /// Changes the list on the disk, one change after the other.
     fn change(store: &IndexStore, change: impl FnOnce(&mut Self)) -> Result<(), IngestError> {
-        let path = store.root().join(LIST);
-        let failed = |source| IngestError::List { path: path.clone(), source };
-        let lock = File::create(store.root().join(LIST_LOCK)).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        let path = store.root().join(LIST_LOCK);
+        let lock = File::create(&path).and_then(|lock| lock.lock().map(|()| lock));
+        let _lock = lock.map_err(|source| IngestError::List { path, source })?;
         let mut list = Forgotten::of(store)?;
         change(&mut list);
-        let write = || {
-            let partial = path.with_extension("partial");
-            let mut file = File::create(&partial)?;
-            file.write_all(&serde_json::to_vec_pretty(&list)?)?;
-            file.sync_all()?;
-            std::fs::rename(&partial, &path)?;
-            File::open(store.root())?.sync_all()
-        };
-        write().map_err(failed)
+        Ok(store.write(LIST, &serde_json::to_vec_pretty(&list).map_err(IngestError::Manifest)?)?)
     }
 }
 
@@ -119,37 +109,15 @@ pub fn forget(store: &IndexStore, collection: Option<&str>, path: &str) -> Resul
     }
     // First the list: whatever happens from here on, the next run knows.
     Forgotten::change(store, |list| list.0.extend(documents.iter().cloned()))?;
-    match store.lock() {
-        Err(RetrievalError::Locked(_)) => Err(IngestError::ForgottenLater { path: path.to_owned() }),
-        lock => drop_documents(store, lock?, documents),
-    }
-}
-
-fn drop_documents(
-    store: &IndexStore,
-    lock: BuildLock,
-    documents: Vec<ForgottenDocument>,
-) -> Result<ForgetReport, IngestError> {
-    let base = Arc::new(store.open_current()?);
-    let mut manifest = Manifest::of(&base)?;
-    let forgotten = Forgotten(documents.iter().cloned().collect());
-    let mut report = ForgetReport { documents, ..ForgetReport::default() };
-    let mut gone: Vec<PassageId> = Vec::new();
-    for (collection, entry) in &mut manifest.collections {
-        entry.files.retain(|path, file| {
-            let is_kept = !forgotten.holds(collection, path, &file.hash);
-            gone.extend(Some(FileEntry::passages(file)).filter(|_| !is_kept).into_iter().flatten());
-            is_kept
-        });
-    }
-    report.passages = gone.len();
-    let kept: Vec<PassageId> = manifest.files().flat_map(|file| file.entry.passages()).copied().collect();
-    let mut builder = store.build(lock, &base.summary().model.clone(), Some(base))?;
-    gone.iter().for_each(|&id| builder.remove(id));
-    let json = serde_json::to_vec(&manifest).map_err(IngestError::Manifest)?;
-    let live = builder.prepare(kept, manifest.documents(), &json)?.publish()?;
+    let lock = match store.lock() {
+        Err(RetrievalError::Locked(_)) => return Err(IngestError::ForgottenLater { path: path.to_owned() }),
+        lock => lock?,
+    };
+    let gone = drop_forgotten(store, lock)?;
     // An index that was damaged before may hold the document too.
     store.remove_put_aside()?;
+    let live = store.open_current()?;
+    let mut report = ForgetReport { documents, passages: gone.len(), ..ForgetReport::default() };
     for document in &report.documents {
         report.passages_left += live.passages_of(&document.collection, &document.path)?;
         report.files_left.extend(document.file.clone().filter(|file| file.exists()));
@@ -158,6 +126,36 @@ fn drop_documents(
         report.passages_left += usize::from(live.passage(id)?.is_some());
     }
     Ok(report)
+}
+
+/// Takes what is on the list out of the index, and says which passages of it were still there.
+pub(super) fn drop_forgotten(store: &IndexStore, lock: BuildLock) -> Result<Vec<PassageId>, IngestError> {
+    let forgotten = Forgotten::of(store)?;
+    if forgotten.0.is_empty() {
+        return Ok(Vec::new());
+    }
+    let base = Arc::new(store.open_current()?);
+    let mut manifest = Manifest::of(&base)?;
+    let files = manifest.files().count();
+    let mut gone: Vec<PassageId> = Vec::new();
+    for (collection, entry) in &mut manifest.collections {
+        entry.files.retain(|path, file| {
+            let is_kept = !forgotten.holds(collection, path, &file.hash);
+            if !is_kept {
+                gone.extend(file.passages());
+            }
+            is_kept
+        });
+    }
+    if manifest.files().count() == files {
+        return Ok(Vec::new());
+    }
+    let kept: Vec<PassageId> = manifest.files().flat_map(|file| file.entry.passages()).copied().collect();
+    let mut builder = store.build(lock, &base.summary().model.clone(), Some(base))?;
+    gone.iter().for_each(|&id| builder.remove(id));
+    let json = serde_json::to_vec(&manifest).map_err(IngestError::Manifest)?;
+    builder.prepare(kept, manifest.documents(), &json)?.publish()?;
+    Ok(gone)
 }
 
 /// Takes the document at `path` off the list; the next index run reads it again.

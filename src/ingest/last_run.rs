@@ -47,12 +47,7 @@ impl LastRun {
 
     /// Nothing depends on it: a disk that is full is told by what does.
     pub(super) fn write(&self, store: &IndexStore) {
-        let path = store.root().join(FILE);
-        let partial = path.with_extension("partial");
-        let written = serde_json::to_vec(self).map(|json| std::fs::write(&partial, json));
-        if matches!(written, Ok(Ok(()))) {
-            let _ = std::fs::rename(&partial, &path);
-        }
+        let _ = serde_json::to_vec(self).map(|json| store.write(FILE, &json));
     }
 }
 

@@ -121,11 +121,8 @@ impl IndexRun<'_> {
     pub fn run(&self) -> Result<IndexReport, IngestError> {
         let lock = self.store.lock()?;
         let start = Instant::now();
-        let mut outcome = self.run_locked(lock, start);
-        // Whoever forgets a document while a run is under way leaves it to that run, which may have read it already.
-        while outcome.is_ok() && self.holds_forgotten()? {
-            outcome = IndexRun { full: false, ..*self }.run_locked(self.store.lock()?, start);
-        }
+        let outcome = self.run_locked(lock, start);
+        let outcome = outcome.and_then(|report| self.forget_late().map(|()| report));
         LastRun::of(&outcome, start.elapsed()).write(self.store);
         outcome
     }
@@ -195,12 +192,13 @@ impl IndexRun<'_> {
         Ok(report)
     }
 
-    fn holds_forgotten(&self) -> Result<bool, IngestError> {
-        let forgotten = Forgotten::of(self.store)?;
-        let looked_at = |name: &str| self.only.is_none_or(|only| only == name);
-        let mut known = Manifest::of(&self.store.open_current()?)?;
-        known.collections.retain(|name, _| looked_at(name));
-        Ok(known.files().any(|file| forgotten.holds(file.collection, file.path, &file.entry.hash)))
+    /// Whoever forgets a document while a run is under way leaves it to that run, which may have read it already. If by now
+    /// another run is under way, it has read the list.
+    fn forget_late(&self) -> Result<(), IngestError> {
+        match self.store.lock() {
+            Err(RetrievalError::Locked(_)) => Ok(()),
+            lock => forget::drop_forgotten(self.store, lock?).map(drop),
+        }
     }
 
     fn admit(&self, next: &Generation) -> Result<(), IngestError> {

@@ -3,10 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cervella::domain::Collection;
+use cervella::ingest::{self, Admission, IndexRun, IngestError, NoProgress};
+use cervella::retrieval::{Generation, IndexStore, Precision, RetrievalError};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::index::{COFFEE, PRINTER, folder_with, holds, index, search};
-use crate::support::{cervella, json, models, run, stdout};
+use crate::support::{cervella, embedder, json, models, run, stdout};
 
 /// The folder of the live generation.
 fn live(data: &Path) -> PathBuf {
@@ -77,6 +81,52 @@ fn what_nobody_knows_cannot_be_forgotten_and_a_running_index_run_drops_it_later(
     drop(lock);
     assert_eq!(index(data.path(), knowledge.path())["documents"], 1);
     assert_eq!(search(data.path(), "coffee machine").len(), 1);
+}
+
+/// Forgets a document while a run has it in its hands.
+struct ForgetMeanwhile<'a>(&'a IndexStore);
+
+impl Admission for ForgetMeanwhile<'_> {
+    fn admits(&self, next: &Generation, _live: Option<&Generation>) -> Result<bool, RetrievalError> {
+        assert_eq!(next.passages_of("knowledge", "stampante.md")?, 1, "the run has read it before");
+        let later = ingest::forget(self.0, None, "stampante.md");
+        assert!(matches!(later, Err(IngestError::ForgottenLater { .. })), "{later:?}");
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_document_that_is_forgotten_while_a_run_is_under_way_leaves_with_that_run() {
+    let Some(embedder) = embedder(Precision::Int8) else { return };
+    let data = tempfile::tempdir().unwrap();
+    let knowledge = folder_with(&[("coffee.md", COFFEE), ("stampante.md", PRINTER)]);
+    let store = IndexStore::new(data.path());
+    let collection = Collection {
+        name: "knowledge".to_owned(),
+        folders: vec![knowledge.path().to_owned()],
+        ..Collection::default()
+    };
+    let index = |admission: Option<&dyn Admission>| {
+        let run = IndexRun {
+            store: &store,
+            embedder: &embedder,
+            collections: std::slice::from_ref(&collection),
+            only: None,
+            executable: Path::new(env!("CARGO_BIN_EXE_cervella")),
+            full: false,
+            progress: &NoProgress,
+            admission,
+            cancel: &CancellationToken::new(),
+        };
+        run.run().unwrap()
+    };
+    assert_eq!(index(None).documents, 2);
+    fs::write(knowledge.path().join("coffee.md"), COFFEE.replace("Friday", "Monday")).unwrap();
+    index(Some(&ForgetMeanwhile(&store)));
+    let live = store.open_current().unwrap();
+    assert_eq!(live.passages_of("knowledge", "stampante.md").unwrap(), 0);
+    assert_eq!(live.passages_of("knowledge", "coffee.md").unwrap(), 1);
+    assert!(!holds(data.path(), b"Aquila"), "its text is still on the disk");
 }
 
 #[test]

@@ -135,16 +135,24 @@ impl IndexStore {
         self.remove(|name| name.starts_with(DAMAGED))
     }
 
+    /// Replaces a small file beside the generations: a crash leaves the old one or the new one.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RetrievalError> {
+        let partial = self.root.join(format!("{name}.partial"));
+        write_synced(&partial, bytes)?;
+        fs::rename(&partial, self.root.join(name)).map_err(RetrievalError::file("rename", &partial))?;
+        sync_folder(&self.root)
+    }
+
     /// Makes the folder of a generation the live one, and removes the one that was.
     pub(super) fn publish(&self, partial: &Path) -> Result<PathBuf, RetrievalError> {
         let name = format!("{GENERATION}{}", self.next_number()?);
         let folder = self.root.join(&name);
         fs::rename(partial, &folder).map_err(RetrievalError::file("rename", partial))?;
         sync_folder(&self.root)?;
-        let pointer = self.root.join("CURRENT.partial");
-        write_synced(&pointer, name.as_bytes())?;
-        fs::rename(&pointer, self.root.join(CURRENT)).map_err(RetrievalError::file("rename", &pointer))?;
-        sync_folder(&self.root)?;
+        self.write(CURRENT, name.as_bytes())?;
         self.sweep()?;
         Ok(folder)
     }
