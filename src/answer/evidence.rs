@@ -16,9 +16,9 @@ pub struct Evidence {
 }
 
 /// Weights of a logistic model: see `docs/decisions/0004-evidence-gate.md` for how they were fitted.
-const BIAS: f32 = -4.42;
-const COSINE_WEIGHT: f32 = 16.4;
-const COVERAGE_WEIGHT: f32 = 2.0;
+const BIAS: f32 = -5.0;
+const COSINE_WEIGHT: f32 = 17.8;
+const COVERAGE_WEIGHT: f32 = 2.14;
 
 impl Evidence {
     /// # Errors

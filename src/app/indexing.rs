@@ -1,6 +1,5 @@
 //! Index runs of the running service: one at a time, whoever wants them, and the new index live when they end.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, IndexScope};
 use crate::answer::Answerer;
+use crate::domain::Collection;
 use crate::ingest::{FolderWatch, IndexReport, IngestError, NoProgress, Progress};
 use crate::retrieval::RetrievalError;
 
@@ -85,12 +85,11 @@ impl Indexing {
         if collections.is_empty() {
             return;
         }
-        let folders: Vec<PathBuf> = collections.into_iter().flat_map(|collection| collection.folders).collect();
         let mut watch = None;
         let mut failed = String::new();
         loop {
             if settings.watch && watch.as_ref().is_none_or(FolderWatch::is_stale) {
-                watch = self.watch(folders.clone()).await;
+                watch = self.watch(collections.clone()).await;
             }
             let is_silent = watch.as_ref().is_some_and(|watch| !watch.silent.is_empty());
             let every = Duration::from_secs(settings.compare_every_s);
@@ -123,8 +122,8 @@ impl Indexing {
         }
     }
 
-    async fn watch(&self, folders: Vec<PathBuf>) -> Option<FolderWatch> {
-        let watch = tokio::task::spawn_blocking(move || FolderWatch::start(&folders)).await.ok()?;
+    async fn watch(&self, collections: Vec<Collection>) -> Option<FolderWatch> {
+        let watch = tokio::task::spawn_blocking(move || FolderWatch::start(&collections)).await.ok()?;
         for (folder, reason) in &watch.silent {
             let folder = folder.display();
             tracing::warn!(

@@ -23,6 +23,9 @@ pub struct Collection {
     pub include: Vec<String>,
     /// Patterns of the files and folders that do not.
     pub exclude: Vec<String>,
+    /// Endings of files that are read as source code, without the dot.
+    #[serde(default)]
+    pub code: Vec<String>,
     /// Of documents whose text does not tell.
     pub language: Option<Language>,
     /// Address of a document on the web.

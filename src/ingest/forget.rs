@@ -114,8 +114,9 @@ pub fn forget(store: &IndexStore, collection: Option<&str>, path: &str) -> Resul
         lock => lock?,
     };
     let gone = drop_forgotten(store, lock)?;
-    // An index that was damaged before may hold the document too.
+    // An index that was damaged before may hold the document too, and so may what an unfinished run has left.
     store.remove_put_aside()?;
+    store.remove_kept()?;
     let live = store.open_current()?;
     let mut report = ForgetReport { documents, passages: gone.len(), ..ForgetReport::default() };
     for document in &report.documents {

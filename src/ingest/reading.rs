@@ -1,6 +1,6 @@
 //! Files to passages in the next generation: extracted, cut, embedded where their text is new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -14,7 +14,7 @@ use super::run::{IngestError, Progress};
 use super::walk::FoundFile;
 use crate::domain::{Collection, Language, LanguageDetector, Passage, PassageId};
 use crate::retrieval::{
-    Builder, Embedder, Generation, IndexedPassage, PassageEmbedder, PassageVectors, RetrievalError,
+    Builder, Embedder, Generation, IndexedPassage, PassageEmbedder, PassageVectors, RetrievalError, TextHash,
 };
 
 /// Passages that are sorted by length and embedded together.
@@ -47,8 +47,6 @@ pub(super) struct Reading<'a> {
     pub cancel: &'a CancellationToken,
 }
 
-type TextHash = [u8; 32];
-
 /// The passages that leave the index, by what the embedding model read: a renamed, moved or edited file brings most of
 /// them back. Empty without an index to take vectors from.
 type Leaving = HashMap<TextHash, PassageId>;
@@ -70,6 +68,8 @@ enum Step {
     Embedded(Vec<(IndexedPassage, PassageVectors)>),
     /// The vectors are those of another passage.
     Known(IndexedPassage, PassageId),
+    /// The vectors were made by a run that did not come to its end.
+    Kept(IndexedPassage),
 }
 
 impl Reading<'_> {
@@ -84,13 +84,14 @@ impl Reading<'_> {
     ) -> Result<usize, IngestError> {
         self.progress.start(work.len());
         let leaving = self.leaving(removed)?;
+        let kept = builder.kept_texts();
         let mut embedded = 0;
         std::thread::scope(|scope| {
             let (to_embed, files) = mpsc::sync_channel(FILES_AHEAD);
             let (to_write, steps) = mpsc::sync_channel(STEPS_AHEAD);
             scope.spawn(move || self.extract(work, &to_embed));
             scope.spawn(|| {
-                if let Err(error) = self.embed(files, &leaving, &to_write) {
+                if let Err(error) = self.embed(files, &leaving, &kept, &to_write) {
                     let _ = to_write.send(Err(error));
                 }
                 drop(to_write);
@@ -105,13 +106,17 @@ impl Reading<'_> {
                     }
                     Step::Embedded(passages) => {
                         embedded += passages.len();
-                        passages.iter().try_for_each(|(passage, vectors)| builder.add(passage, vectors))?;
+                        for (passage, vectors) in &passages {
+                            builder.keep(passage, vectors)?;
+                            builder.add(passage, vectors)?;
+                        }
                     }
                     Step::Known(passage, known) => {
                         if let Some(base) = self.base {
                             builder.add_known(&passage, base, known)?;
                         }
                     }
+                    Step::Kept(passage) => builder.add_kept(&passage)?,
                 }
             }
             Ok::<_, IngestError>(())
@@ -127,7 +132,7 @@ impl Reading<'_> {
         let extractor = Extractor::new(self.executable, ExtractLimits::default());
         for (at, work) in work.iter().enumerate() {
             let mut hash = work.hash.to_owned();
-            let (state, passages) = match extractor.extract(&work.file.path) {
+            let (state, passages) = match extractor.extract(&work.file.path, work.file.format) {
                 Ok(document) => self.indexed(work, &document),
                 Err(error) => {
                     if error.may_pass() {
@@ -149,6 +154,7 @@ impl Reading<'_> {
         &self,
         files: mpsc::Receiver<ReadFile>,
         leaving: &Leaving,
+        kept: &HashSet<TextHash>,
         to_write: &mpsc::SyncSender<Result<Step, IngestError>>,
     ) -> Result<(), IngestError> {
         // Nobody takes steps any more when writing has failed, and then that is the error.
@@ -162,8 +168,10 @@ impl Reading<'_> {
             if let Some(ReadFile { at, entry, passages }) = file {
                 send(Step::File { at, entry })?;
                 for passage in passages {
-                    match leaving.get(&text_hash(&passage)) {
+                    let text = passage.text_hash();
+                    match leaving.get(&text) {
                         Some(&known) => send(Step::Known(passage, known))?,
+                        None if kept.contains(&text) => send(Step::Kept(passage))?,
                         None => pending.push(passage),
                     }
                 }
@@ -187,7 +195,7 @@ impl Reading<'_> {
         let mut leaving = Leaving::new();
         for &id in removed {
             if let Some(passage) = self.base.map(|base| base.passage(id)).transpose()?.flatten() {
-                leaving.insert(text_hash(&passage), id);
+                leaving.insert(passage.text_hash(), id);
             }
         }
         Ok(leaving)
@@ -255,15 +263,6 @@ impl Reading<'_> {
         let passages = indexed.iter().map(|indexed| indexed.passage.id).collect();
         (FileState::Indexed { title: document.title.clone(), language, passages }, indexed)
     }
-}
-
-/// Of everything that the vectors of a passage are made from.
-fn text_hash(passage: &IndexedPassage) -> TextHash {
-    let mut hasher = blake3::Hasher::new();
-    for text in std::iter::once(passage.text_to_embed()).chain(passage.parts()) {
-        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-    }
-    *hasher.finalize().as_bytes()
 }
 
 /// What its text is written in, else what the admin says of the collection, else what the document says of itself:

@@ -22,6 +22,7 @@ pub struct FoundFile {
     /// Name of the document in its collection: `relative`. If an earlier folder of the collection has a file of that path
     /// too, the folder's own name (and a number, should that be taken as well) stands before it.
     pub name: String,
+    pub format: Format,
     pub bytes: u64,
     pub modified: SystemTime,
 }
@@ -94,7 +95,7 @@ pub fn walk(collection: &Collection, roots: &Roots) -> Walked {
             return walked;
         }
     };
-    let mut walk = Walk { roots, patterns, names: HashSet::new(), walked };
+    let mut walk = Walk { roots, code: &collection.code, patterns, names: HashSet::new(), walked };
     let mut seen = HashSet::new();
     for folder in &collection.folders {
         match folder.canonicalize() {
@@ -115,6 +116,7 @@ pub fn walk(collection: &Collection, roots: &Roots) -> Walked {
 
 struct Walk<'a> {
     roots: &'a Roots,
+    code: &'a [String],
     patterns: Patterns,
     names: HashSet<String>,
     walked: Walked,
@@ -164,10 +166,10 @@ impl Walk<'_> {
             return Ok(());
         }
         let is_link = entry.path_is_symlink();
-        if Format::of(path).is_none() {
+        let Some(format) = Format::with_code(path, self.code) else {
             self.walked.unsupported += usize::from(!is_link || path.is_file());
             return Ok(());
-        }
+        };
         if is_link {
             let target = path.canonicalize().map_err(|error| describe(&error))?;
             if !self.roots.owned_by(root, &target) {
@@ -187,6 +189,7 @@ impl Walk<'_> {
             path: path.to_owned(),
             name: free_name(&relative, root, &mut self.names),
             relative,
+            format,
             bytes: meta.len(),
             modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         });

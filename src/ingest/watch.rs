@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::extract::Format;
 use super::walk::is_hidden;
+use crate::domain::Collection;
 
 /// The folders under watch, for as long as it lives.
 pub struct FolderWatch {
@@ -27,13 +28,15 @@ type Identity = (u64, u64);
 
 impl FolderWatch {
     /// Blocks while folders are many.
-    pub fn start(folders: &[PathBuf]) -> Self {
+    pub fn start(collections: &[Collection]) -> Self {
+        let folders: Vec<PathBuf> = collections.iter().flat_map(|collection| collection.folders.clone()).collect();
+        let code: Vec<String> = collections.iter().flat_map(|collection| collection.code.clone()).collect();
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
         let roots: Vec<PathBuf> = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
         let hear = move |event: notify::Result<Event>| {
             // An error may hide a change.
-            if event.as_ref().map_or(true, |event| may_change_documents(event, &roots)) {
+            if event.as_ref().map_or(true, |event| may_change_documents(event, &roots, &code)) {
                 told.notify_one();
             }
         };
@@ -43,7 +46,7 @@ impl FolderWatch {
         let mut watcher = RecommendedWatcher::new(hear, config)
             .inspect_err(|error| silent.push((PathBuf::from("/"), error.to_string())))
             .ok();
-        for folder in folders {
+        for folder in &folders {
             if let Some(kind) = network_file_system(folder) {
                 silent.push((folder.clone(), format!("{kind} does not tell what other machines change")));
             }
@@ -55,7 +58,11 @@ impl FolderWatch {
                 silent.push((folder.clone(), error.to_string()));
             }
         }
-        let folders = folders.iter().map(|folder| (folder.clone(), identity(folder))).collect();
+        let known = |folder: PathBuf| {
+            let identity = identity(&folder);
+            (folder, identity)
+        };
+        let folders = folders.into_iter().map(known).collect();
         FolderWatch { _watcher: watcher, changed, folders, silent }
     }
 
@@ -75,7 +82,7 @@ fn identity(folder: &Path) -> Option<Identity> {
 }
 
 /// Reading a file, as an index run does, is no change; nor is what happens to files that are not read.
-fn may_change_documents(event: &Event, roots: &[PathBuf]) -> bool {
+fn may_change_documents(event: &Event, roots: &[PathBuf], code: &[String]) -> bool {
     let (changes, of_file) = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => (true, true),
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => (false, false),
@@ -87,7 +94,7 @@ fn may_change_documents(event: &Event, roots: &[PathBuf]) -> bool {
     let is_read = |path: &PathBuf| {
         let inside = roots.iter().find_map(|root| path.strip_prefix(root).ok()).unwrap_or(path);
         let hidden = inside.components().any(|part| is_hidden(part.as_os_str().as_encoded_bytes()));
-        !hidden && (!of_file || Format::of(path).is_some())
+        !hidden && (!of_file || Format::with_code(path, code).is_some())
     };
     event.need_rescan() || (changes && event.paths.iter().any(is_read))
 }
@@ -113,10 +120,18 @@ mod tests {
     use notify::event::{DataChange, MetadataKind};
     use std::time::Duration;
 
+    fn of(folder: &Path) -> Collection {
+        Collection { folders: vec![folder.to_owned()], ..Collection::default() }
+    }
+
     #[track_caller]
     fn check(kind: EventKind, path: &str, expect: bool) {
         let event = Event::new(kind).add_path(path.into());
-        assert_eq!(may_change_documents(&event, &["/.home/k".into()]), expect, "{kind:?} of {path}");
+        assert_eq!(
+            may_change_documents(&event, &["/.home/k".into()], &["RS".to_owned()]),
+            expect,
+            "{kind:?} of {path}"
+        );
     }
 
     #[test]
@@ -130,12 +145,13 @@ mod tests {
         check(EventKind::Create(CreateKind::File), "/.home/k/.a.md.swp", false);
         check(EventKind::Create(CreateKind::File), "/.home/k/.git/notes.md", false);
         check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/.home/k/service.log", false);
+        check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/.home/k/service.rs", true);
     }
 
     #[tokio::test]
     async fn a_file_in_a_new_folder_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let watch = FolderWatch::start(&[folder.path().to_owned()]);
+        let watch = FolderWatch::start(&[of(folder.path())]);
         assert_eq!(watch.silent, []);
         for name in ["a.md", "new/b.md", "new/newer/c.md"] {
             let path = folder.path().join(name);
@@ -153,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_watched_is_named() {
-        let watch = FolderWatch::start(&[PathBuf::from("/no/such/folder")]);
+        let watch = FolderWatch::start(&[of(Path::new("/no/such/folder"))]);
         assert_eq!(watch.silent[0].0, PathBuf::from("/no/such/folder"));
     }
 }

@@ -1,25 +1,23 @@
 //! The full-text side: tantivy, with a field for each language and one for codes that must match to the letter.
 
+mod words;
+
 use std::path::Path;
 
 use tantivy::collector::TopDocs;
-use tantivy::query::{
-    BooleanQuery, BoostQuery, ConstScoreQuery, DisjunctionMaxQuery, Occur, Query, TermQuery, TermSetQuery,
-};
-use tantivy::schema::{Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
+use tantivy::columnar::Column;
+use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery};
+use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
+use tantivy::{DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, SegmentReader, TantivyDocument, Term};
 
 use super::filter::Filter;
 use super::generation::IndexedPassage;
-use super::pairs::TermPairs;
-use super::{RetrievalError, Weights, analysis};
-use crate::domain::{Language, LanguageDetector, Passage, PassageId};
+use super::{RetrievalError, analysis};
+use crate::domain::{Language, Passage, PassageId};
+pub(super) use words::Words;
 
 /// Memory that the writer may fill before it writes a segment; tantivy's lower limit is 15 MB.
 const WRITER_BYTES: usize = 64 << 20;
-
-/// What BM25 with k1 = 1.2, as tantivy has it, gives for a term that occurs again and again, in parts of its idf.
-const BM25_SATURATED: f32 = 2.2;
 
 /// A passage and its BM25 score.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,27 +29,6 @@ pub(super) struct LexicalHit {
     pub share: f32,
 }
 
-/// How much more a pair of terms is trusted than its Dice coefficient says.
-const PAIR_TRUST: f32 = 0.3;
-
-/// Terms that stand for one word of the question, with their weights; the best of them counts.
-type Group = Vec<(String, f32)>;
-
-/// What is looked for. The text is analysed, never parsed: it has no query syntax.
-pub(super) struct Words<'a> {
-    text: &'a str,
-    /// `None`: it cannot be told.
-    language: Option<Language>,
-    weights: &'a Weights,
-    pairs: &'a TermPairs,
-}
-
-impl<'a> Words<'a> {
-    pub(super) fn of(text: &'a str, weights: &'a Weights, pairs: &'a TermPairs) -> Self {
-        Words { text, language: LanguageDetector.detect(text), weights, pairs }
-    }
-}
-
 struct LanguageFields {
     language: Language,
     title: Field,
@@ -61,6 +38,8 @@ struct LanguageFields {
 
 struct Fields {
     id: Field,
+    /// The two halves of the id as numbers, by which a hit is known without its stored text.
+    id_halves: [Field; 2],
     path: Field,
     language: Field,
     collection: Field,
@@ -77,7 +56,8 @@ fn schema() -> (Schema, Fields) {
             TextFieldIndexing::default().set_tokenizer(analyzer).set_index_option(IndexRecordOption::WithFreqs),
         )
     };
-    let id = builder.add_text_field("id", STRING | STORED);
+    let id = builder.add_text_field("id", STRING);
+    let id_halves = ["id_high", "id_low"].map(|name| builder.add_u64_field(name, FAST));
     let path = builder.add_text_field("path", STRING);
     let language = builder.add_text_field("language", STRING);
     let collection = builder.add_text_field("collection", STRING);
@@ -89,12 +69,7 @@ fn schema() -> (Schema, Fields) {
         heading: builder.add_text_field(&format!("heading_{language}"), text(language.code())),
         body: builder.add_text_field(&format!("body_{language}"), text(language.code())),
     });
-    (builder.build(), Fields { id, path, language, collection, passage, codes, prose })
-}
-
-fn should(field: Field, term: &str, weight: f32) -> (Occur, Box<dyn Query>) {
-    let query = TermQuery::new(Term::from_field_text(field, term), IndexRecordOption::WithFreqs);
-    (Occur::Should, Box::new(BoostQuery::new(Box::new(query), weight)))
+    (builder.build(), Fields { id, id_halves, path, language, collection, passage, codes, prose })
 }
 
 fn register_analyzers(index: &Index) {
@@ -108,6 +83,8 @@ fn register_analyzers(index: &Index) {
 pub(super) struct Lexical {
     reader: IndexReader,
     fields: Fields,
+    /// The halves of the ids in each segment.
+    ids: Vec<[Column<u64>; 2]>,
 }
 
 impl Lexical {
@@ -119,7 +96,16 @@ impl Lexical {
         }
         register_analyzers(&index);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Lexical { reader, fields })
+        let halves =
+            |segment: &SegmentReader| Ok([segment.fast_fields().u64("id_high")?, segment.fast_fields().u64("id_low")?]);
+        let ids = reader.searcher().segment_readers().iter().map(halves).collect::<tantivy::Result<_>>()?;
+        Ok(Lexical { reader, fields, ids })
+    }
+
+    fn id_at(&self, address: DocAddress) -> Option<PassageId> {
+        let [high, low] = self.ids.get(address.segment_ord as usize)?;
+        let (high, low) = (high.first(address.doc_id)?, low.first(address.doc_id)?);
+        Some(PassageId((u128::from(high) << 64 | u128::from(low)).to_be_bytes()))
     }
 
     pub(super) fn count(&self) -> usize {
@@ -134,26 +120,30 @@ impl Lexical {
         filter: &Filter<'_>,
         language_of: impl Fn(PassageId) -> Option<Language>,
     ) -> Result<Vec<LexicalHit>, RetrievalError> {
-        let groups = [self.groups(words, Language::Italian)?, self.groups(words, Language::English)?];
-        let scoring = self.clauses(&groups, words, filter.language);
-        if scoring.is_empty() {
+        let groups = Language::ALL.map(|language| self.groups(words, language));
+        let [italian, english] = groups;
+        let groups = [italian?, english?];
+        let scoring = BooleanQuery::new(self.clauses(&groups, words, filter.language));
+        if scoring.clauses().is_empty() {
             return Ok(Vec::new());
         }
-        let mut clauses = self.conditions(filter);
-        clauses.push((Occur::Must, Box::new(BooleanQuery::new(scoring))));
+        let conditions = self.conditions(filter);
+        let query = if conditions.is_empty() {
+            scoring
+        } else {
+            let must: (Occur, Box<dyn Query>) = (Occur::Must, Box::new(scoring));
+            BooleanQuery::new(conditions.into_iter().chain([must]).collect())
+        };
         let [italian, english] = &groups;
         let best = [self.best_score(italian, Language::Italian)?, self.best_score(english, Language::English)?];
-        let searcher = self.reader.searcher();
-        let top = searcher.search(&BooleanQuery::new(clauses), &TopDocs::with_limit(limit).order_by_score())?;
-        top.into_iter()
-            .map(|(score, address)| {
-                let document: TantivyDocument = searcher.doc(address)?;
-                let id = document.get_first(self.fields.id).and_then(|value| value.as_str()).unwrap_or_default();
-                let id = id.parse().map_err(|e| RetrievalError::damaged("the full-text index", e))?;
-                let best = best[usize::from(language_of(id) == Some(Language::English))];
-                Ok(LexicalHit { id, score, share: (score / best).min(1.0) })
-            })
-            .collect()
+        let top = self.reader.searcher().search(&query, &TopDocs::with_limit(limit).order_by_score())?;
+        let hits = top.into_iter().map(|(score, address)| {
+            let id = self.id_at(address);
+            let id = id.ok_or_else(|| RetrievalError::damaged("the full-text index", "a passage has no id"))?;
+            let best = best[usize::from(language_of(id) == Some(Language::English))];
+            Ok(LexicalHit { id, score, share: (score / best).min(1.0) })
+        });
+        hits.collect()
     }
 
     /// What passages must be, at no score.
@@ -166,77 +156,6 @@ impl Lexical {
         let language = filter.language.map(|language| one_of(self.fields.language, &[language.code()]));
         let collections = filter.collections.as_ref().map(|allowed| one_of(self.fields.collection, &allowed.names));
         language.into_iter().chain(collections).collect()
-    }
-
-    /// The words of a question as they would stand in documents of a language.
-    fn groups(&self, words: &Words<'_>, language: Language) -> Result<Vec<Group>, RetrievalError> {
-        let Some(asked_in) = words.language.filter(|&asked_in| asked_in != language && words.weights.pairs > 0.0)
-        else {
-            let terms = analysis::terms(words.text, language);
-            return Ok(terms.into_iter().map(|term| vec![(term, 1.0)]).collect());
-        };
-        let mut groups = Vec::new();
-        for (term, same_word) in analysis::terms_with_other(words.text, asked_in) {
-            let others = words.pairs.others(&term, asked_in).iter();
-            let mut group: Group = others
-                .map(|(other, dice)| (other.clone(), words.weights.pairs * (dice + PAIR_TRUST).min(1.0)))
-                .collect();
-            // Names, codes and loanwords are the same in both.
-            let word = same_word.unwrap_or(term);
-            // What is in no body, and what has no other, is looked for all the same: a title may hold it.
-            if group.is_empty() || self.passages_with(&word, language)? > 0 {
-                group.retain(|(other, _)| *other != word);
-                group.push((word, 1.0));
-            }
-            groups.push(group);
-        }
-        Ok(groups)
-    }
-
-    /// What a passage of this language scores when every word of the question stands often in its body.
-    fn best_score(&self, groups: &[Group], language: Language) -> Result<f32, RetrievalError> {
-        let passages = self.count() as f32;
-        let mut best = f32::EPSILON;
-        for group in groups {
-            let mut of_group = 0.0f32;
-            for (term, weight) in group {
-                let with = self.passages_with(term, language)? as f32;
-                let idf = (1.0 + (passages - with + 0.5) / (with + 0.5)).ln();
-                of_group = of_group.max(weight * BM25_SATURATED * idf);
-            }
-            best += of_group;
-        }
-        Ok(best)
-    }
-
-    fn clauses(
-        &self,
-        groups: &[Vec<Group>; 2],
-        words: &Words<'_>,
-        only: Option<Language>,
-    ) -> Vec<(Occur, Box<dyn Query>)> {
-        let Words { weights, .. } = words;
-        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for (fields, groups) in self.fields.prose.iter().zip(groups) {
-            if only.is_some_and(|language| language != fields.language) {
-                continue;
-            }
-            let weighted = [(fields.body, 1.0), (fields.title, weights.title), (fields.heading, weights.heading)];
-            for group in groups {
-                let one = |(term, weight): &(String, f32)| -> Box<dyn Query> {
-                    let fields = weighted.iter().map(|&(field, of_field)| should(field, term, of_field * weight));
-                    Box::new(BooleanQuery::new(fields.collect()))
-                };
-                let query = match &group[..] {
-                    [single] => one(single),
-                    several => Box::new(DisjunctionMaxQuery::new(several.iter().map(one).collect())),
-                };
-                clauses.push((Occur::Should, query));
-            }
-        }
-        let codes = analysis::codes(words.text);
-        clauses.extend(codes.iter().map(|code| should(self.fields.codes, code, weights.code)));
-        clauses
     }
 
     /// `None`: the passage is not in this generation.
@@ -309,6 +228,10 @@ impl LexicalWriter {
         let prose = self.fields.prose.iter().find(|f| f.language == passage.language);
         let mut document = TantivyDocument::default();
         document.add_text(self.fields.id, passage.id.to_string());
+        let id = u128::from_be_bytes(passage.id.0);
+        for (field, half) in self.fields.id_halves.into_iter().zip([(id >> 64) as u64, id as u64]) {
+            document.add_u64(field, half);
+        }
         document.add_text(self.fields.path, &passage.path);
         document.add_text(self.fields.language, passage.language.code());
         document.add_text(self.fields.collection, &passage.collection);
@@ -318,6 +241,8 @@ impl LexicalWriter {
         if let Some(fields) = prose {
             document.add_text(fields.title, &passage.title);
             document.add_text(fields.heading, passage.heading());
+            document.add_text(fields.body, &passage.title);
+            document.add_text(fields.body, passage.heading());
             document.add_text(fields.body, &passage.text);
             if let Some(context) = &indexed.context {
                 document.add_text(fields.body, context);

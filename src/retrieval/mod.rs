@@ -19,7 +19,7 @@ pub use analysis::{codes, terms};
 pub use embed::{Embedder, EmbedderOptions, EmbeddingModel, PassageEmbedder, Precision};
 pub use error::RetrievalError;
 pub use generation::{
-    BuildLock, Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors, Prepared,
+    BuildLock, Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors, Prepared, TextHash,
 };
 pub use search::{Explanation, Hit, Hits, SearchQuery, SearchTimings, Searcher, search, search_by};
 pub use weights::{Fusion, Weights};

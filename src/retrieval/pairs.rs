@@ -19,6 +19,8 @@ const DICE_MIN: f32 = 0.25;
 /// Log-likelihood ratio from which on it is no chance that they come together (Dunning, "Accurate Methods for the
 /// Statistics of Surprise and Coincidence", 1993): so few terms of a small collection are pairs, and many of a large one.
 const LIKELIHOOD_RATIO_MIN: f64 = 15.0;
+/// One passage in so many may come or go before the pairs are learnt anew, which takes seconds in a large collection.
+const LEARNT_ANEW: usize = 50;
 /// Others that a term has at most, the likeliest.
 const OTHERS_MAX: usize = 3;
 
@@ -31,6 +33,8 @@ pub(super) struct TermPairs {
     italian: BTreeMap<String, Vec<Other>>,
     /// By the English term.
     english: BTreeMap<String, Vec<Other>>,
+    /// Passages that have come and gone since they were learnt.
+    changes: usize,
 }
 
 impl TermPairs {
@@ -43,6 +47,33 @@ impl TermPairs {
             }
         }
         Ok(counts.pairs())
+    }
+
+    /// These pairs in the next generation, of so many `passages`: without the terms that it does not hold. `None`: too many
+    /// passages have come and gone.
+    pub fn after(&self, changes: usize, passages: usize, lexical: &Lexical) -> Result<Option<Self>, RetrievalError> {
+        let changes = self.changes + changes;
+        if changes * LEARNT_ANEW > passages {
+            return Ok(None);
+        }
+        let mut pairs = TermPairs { changes, ..TermPairs::default() };
+        for (of, kept, language) in [
+            (&self.italian, &mut pairs.italian, Language::Italian),
+            (&self.english, &mut pairs.english, Language::English),
+        ] {
+            for (term, others) in of {
+                let mut still = Vec::new();
+                for other in others {
+                    if lexical.passages_with(&other.0, language.other())? > 0 {
+                        still.push(other.clone());
+                    }
+                }
+                if !still.is_empty() && lexical.passages_with(term, language)? > 0 {
+                    kept.insert(term.clone(), still);
+                }
+            }
+        }
+        Ok(Some(pairs))
     }
 
     pub fn read(path: &Path) -> Result<Self, RetrievalError> {
@@ -72,54 +103,59 @@ fn of_passage(lexical: &Lexical, id: PassageId) -> Result<Option<Vec<String>>, R
     Ok(lexical.passage(id)?.map(|indexed| terms(indexed.passage)))
 }
 
-/// In how many pairs of passages terms stand, alone and together.
+/// The terms of pairs of passages, by number.
 #[derive(Default)]
 struct Counts {
-    numbers: [HashMap<String, u32>; 2],
-    alone: [Vec<u32>; 2],
-    together: HashMap<(u32, u32), u32>,
-    passages: u32,
+    numbers: [HashMap<String, usize>; 2],
+    /// Distinct terms of each pair's Italian and English passage.
+    passages: Vec<[HashSet<usize>; 2]>,
 }
 
 impl Counts {
     fn add(&mut self, italian: &[String], english: &[String]) {
-        self.passages += 1;
-        let [italian, english] = [(0, italian), (1, english)].map(|(side, terms)| self.numbered(side, terms));
-        for &a in &italian {
-            for &b in &english {
-                *self.together.entry((a, b)).or_default() += 1;
-            }
-        }
-    }
-
-    /// The numbers of distinct terms, each counted once.
-    fn numbered(&mut self, side: usize, terms: &[String]) -> HashSet<u32> {
-        let (numbers, alone) = (&mut self.numbers[side], &mut self.alone[side]);
-        let numbered = terms.iter().map(|term| {
-            let next = numbers.len() as u32;
-            *numbers.entry(term.clone()).or_insert(next)
+        let pair = [(0, italian), (1, english)].map(|(side, terms)| {
+            let numbers = &mut self.numbers[side];
+            let number = |term: &String| {
+                let next = numbers.len();
+                *numbers.entry(term.clone()).or_insert(next)
+            };
+            terms.iter().map(number).collect()
         });
-        let numbered: HashSet<u32> = numbered.collect();
-        alone.resize(numbers.len(), 0);
-        numbered.iter().for_each(|&number| alone[number as usize] += 1);
-        numbered
+        self.passages.push(pair);
     }
 
     fn pairs(self) -> TermPairs {
+        let mut with_italian: Vec<Vec<usize>> = vec![Vec::new(); self.numbers[0].len()];
+        let mut with_english = vec![0u32; self.numbers[1].len()];
+        for (at, [italian, english]) in self.passages.iter().enumerate() {
+            italian.iter().for_each(|&term| with_italian[term].push(at));
+            english.iter().for_each(|&term| with_english[term] += 1);
+        }
         let names = self.numbers.map(|numbers| {
             let mut names = vec![String::new(); numbers.len()];
-            numbers.into_iter().for_each(|(name, number)| names[number as usize] = name);
+            numbers.into_iter().for_each(|(name, number)| names[number] = name);
             names
         });
         let mut pairs = TermPairs::default();
-        for ((a, b), together) in self.together {
-            let (of_a, of_b) = (self.alone[0][a as usize], self.alone[1][b as usize]);
-            let dice = 2.0 * together as f32 / (of_a + of_b) as f32;
-            let is_pair = together >= TOGETHER_MIN && dice >= DICE_MIN;
-            if is_pair && likelihood_ratio(together, of_a, of_b, self.passages) >= LIKELIHOOD_RATIO_MIN {
-                let (italian, english) = (&names[0][a as usize], &names[1][b as usize]);
-                pairs.italian.entry(italian.clone()).or_default().push((english.clone(), dice));
-                pairs.english.entry(english.clone()).or_default().push((italian.clone(), dice));
+        let (mut together, mut met) = (vec![0u32; with_english.len()], Vec::new());
+        for (italian, passages) in with_italian.iter().enumerate() {
+            for &english in passages.iter().flat_map(|&at| &self.passages[at][1]) {
+                if together[english] == 0 {
+                    met.push(english);
+                }
+                together[english] += 1;
+            }
+            for english in met.drain(..) {
+                let together = std::mem::take(&mut together[english]);
+                let (of_italian, of_english) = (passages.len() as u32, with_english[english]);
+                let dice = 2.0 * together as f32 / (of_italian + of_english) as f32;
+                let is_pair = together >= TOGETHER_MIN && dice >= DICE_MIN;
+                let all = self.passages.len() as u32;
+                if is_pair && likelihood_ratio(together, of_italian, of_english, all) >= LIKELIHOOD_RATIO_MIN {
+                    let (italian, english) = (&names[0][italian], &names[1][english]);
+                    pairs.italian.entry(italian.clone()).or_default().push((english.clone(), dice));
+                    pairs.english.entry(english.clone()).or_default().push((italian.clone(), dice));
+                }
             }
         }
         for others in pairs.italian.values_mut().chain(pairs.english.values_mut()) {

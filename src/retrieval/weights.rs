@@ -14,6 +14,8 @@ pub struct Weights {
     pub best_part: f32,
     /// Whether what vectors have in common is taken out of them.
     pub centred: bool,
+    /// Whether every vector is compared in full, also of many.
+    pub exact: bool,
     /// Of a passage's title, headings and codes, in parts of its body.
     pub title: f32,
     pub heading: f32,
@@ -21,6 +23,8 @@ pub struct Weights {
     /// Of what the question's words are in the other language, in parts of themselves; 0: its words are looked for as they
     /// are.
     pub pairs: f32,
+    /// Of the words that one nobody wrote may be a slip of, in parts of itself; 0: it is looked for as it is.
+    pub slips: f32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +45,12 @@ impl Default for Weights {
             lexical: 0.3,
             best_part: 0.7,
             centred: true,
-            title: 1.6,
+            exact: false,
+            title: 0.3,
             heading: 1.3,
             code: 1.5,
             pairs: 1.0,
+            slips: 0.7,
         }
     }
 }
@@ -57,10 +63,12 @@ impl Weights {
         lexical: 1.0,
         best_part: 0.0,
         centred: false,
+        exact: true,
         title: 1.0,
         heading: 1.0,
         code: 0.0,
         pairs: 0.0,
+        slips: 0.0,
     };
 
     /// BM25 alone, vectors alone, and both by plain reciprocal-rank fusion.
@@ -76,9 +84,11 @@ impl Weights {
             ("words", Weights { lexical: 0.0, ..self }),
             ("best part", Weights { best_part: 0.0, ..self }),
             ("centring", Weights { centred: false, ..self }),
+            ("sketches", Weights { exact: true, ..self }),
             ("title", Weights { title: 0.0, ..self }),
             ("headings", Weights { heading: 0.0, ..self }),
             ("term pairs", Weights { pairs: 0.0, ..self }),
+            ("slips", Weights { slips: 0.0, ..self }),
             ("codes", Weights { code: 0.0, ..self }),
             ("mean", Weights { fusion: Fusion::ReciprocalRanks, ..self }),
         ]

@@ -36,6 +36,8 @@ pub struct CollectionSettings {
     pub include: Vec<String>,
     /// Patterns of the files and folders that do not.
     pub exclude: Vec<String>,
+    /// Endings of files that are read as source code, without the dot; none: source code is not read.
+    pub code: Vec<String>,
     /// Of documents whose text does not tell.
     pub language: Option<Language>,
     /// Address of a document on the web; empty: there is none.
@@ -68,6 +70,7 @@ impl KnowledgeSettings {
             folders: settings.folders.clone(),
             include: settings.include.clone(),
             exclude: settings.exclude.clone(),
+            code: settings.code.clone(),
             language: settings.language,
             link: Some(settings.link.clone()).filter(|link| !link.is_empty()).map(LinkTemplate),
         });
@@ -118,6 +121,11 @@ impl CollectionSettings {
             Some(&self.link).filter(|link| !link.is_empty()).and_then(|link| LinkTemplate(link.clone()).fault())
         {
             return Some(("link", format!("`{}`: {fault}", self.link)));
+        }
+        let is_ending =
+            |ending: &String| !ending.is_empty() && ending.chars().all(|c| c.is_alphanumeric() || "+_".contains(c));
+        if let Some(ending) = self.code.iter().find(|ending| !is_ending(ending)) {
+            return Some(("code", format!("`{ending}` is no ending of files, such as `rs` or `py`")));
         }
         let is_reader = |reader: &String| matches!(reader.as_str(), "slack" | "telegram" | "web") || is_subject(reader);
         let wrong = self.readers.iter().find(|reader| !is_reader(reader))?;

@@ -13,7 +13,7 @@ const SEPARATOR: &str = "__";
 /// Settings that are lists, separated by commas in the environment.
 const LISTS: &[&str] = &["knowledge.folders", "chat.admins", "chat.members", "chat.mentions_only"];
 /// Likewise, of each collection.
-const LISTS_OF_COLLECTIONS: &[&str] = &["folders", "include", "exclude", "readers"];
+const LISTS_OF_COLLECTIONS: &[&str] = &["folders", "include", "exclude", "code", "readers"];
 const COLLECTIONS: &str = "knowledge.collections";
 /// Stands for the name of any collection in the list of keys.
 const ANY: &str = "NAME";
@@ -256,12 +256,13 @@ mod tests {
 
     #[test]
     fn a_collection_is_set_in_the_file_and_in_the_environment() {
-        let file = "[knowledge.collections.hr]\nfolders = [\"src\"]\nexclude = [\"*.tmp\"]\nlanguage = \"it\"\n\
+        let file = "[knowledge.collections.hr]\nfolders = [\"src\"]\nexclude = [\"*.tmp\"]\ncode = [\"rs\"]\nlanguage = \"it\"\n\
                     link = \"https://w.example/{path}\"\nreaders = [\"slack:C1\", \"web\"]\n";
         let from_file = from_file(file).unwrap().knowledge;
         let variables = [
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__FOLDERS", "src"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__EXCLUDE", "*.tmp"),
+            ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__CODE", "rs"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LANGUAGE", "it"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LINK", "https://w.example/{path}"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__READERS", "slack:C1,web"),
@@ -278,6 +279,7 @@ mod tests {
         refused(hr(""), &["knowledge.collections.hr", "at least one folder"]);
         refused(hr("folders = [\"/no/such\"]"), &["knowledge.collections.hr.folders", "/no/such"]);
         refused(hr("folders = [\"src\"]\nexclude = [\"a[\"]"), &["knowledge.collections.hr.exclude", "a["]);
+        refused(hr("folders = [\"src\"]\ncode = [\"*.rs\"]"), &["knowledge.collections.hr.code", "*.rs"]);
         refused(hr("folders = [\"src\"]\nlink = \"wiki\""), &["knowledge.collections.hr.link", "https://"]);
         refused(hr("folders = [\"src\"]\nreaders = [\"anna\"]"), &["knowledge.collections.hr.readers", "anna"]);
         refused(hr("folders = [\"src\"]\nlanguage = \"fr\""), &["language"]);

@@ -16,6 +16,7 @@ mod pptx;
 mod rst;
 mod sandbox;
 mod source;
+mod source_code;
 mod table;
 mod text;
 mod xlsx;
@@ -53,6 +54,7 @@ pub enum Format {
     Email,
     Mailbox,
     Zip,
+    SourceCode,
 }
 
 #[derive(Debug, Error)]
@@ -126,6 +128,15 @@ impl Format {
         }
     }
 
+    /// As `of`, where files with the endings of `code` are read as source code.
+    pub fn with_code(path: &Path, code: &[String]) -> Option<Format> {
+        let is_code = || {
+            let ending = path.extension()?.to_str()?;
+            code.iter().any(|of_code| of_code.eq_ignore_ascii_case(ending)).then_some(Format::SourceCode)
+        };
+        Format::of(path).or_else(is_code)
+    }
+
     /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -146,12 +157,13 @@ impl Format {
             Format::Email => "EML",
             Format::Mailbox => "mbox",
             Format::Zip => "ZIP",
+            Format::SourceCode => "source code",
         }
     }
 
     /// Whether files of this format are always read in a child process.
     pub fn is_isolated(self) -> bool {
-        !matches!(self, Format::Markdown | Format::Html | Format::Text)
+        !matches!(self, Format::Markdown | Format::Html | Format::Text | Format::SourceCode)
     }
 }
 
@@ -172,23 +184,15 @@ impl Extractor {
     ///
     /// # Errors
     /// Every error names the file and says what to do with it; none of them concerns other files.
-    pub fn extract(&self, path: &Path) -> Result<Document, ExtractError> {
-        let format = Format::of(path).ok_or_else(|| ExtractError::Unsupported { path: path.to_owned() })?;
+    pub fn extract(&self, path: &Path, format: Format) -> Result<Document, ExtractError> {
+        let in_child = || extract_in_child(&self.executable, path, &self.limits);
         if format.is_isolated() {
-            return extract_in_child(&self.executable, path, &self.limits);
+            return in_child();
         }
-        self.extract_bytes(path, &read(path, self.limits.source_bytes_max)?)
-    }
-
-    /// As `extract`, for a file whose bytes were read already (to hash them, for instance).
-    pub fn extract_bytes(&self, path: &Path, bytes: &[u8]) -> Result<Document, ExtractError> {
-        let format = Format::of(path).ok_or_else(|| ExtractError::Unsupported { path: path.to_owned() })?;
-        let hostile =
-            format == Format::Html && encoding::decode_html(bytes).is_some_and(|page| html::is_hostile(&page));
-        if format.is_isolated() || hostile {
-            return extract_in_child(&self.executable, path, &self.limits);
-        }
-        extract_here(format, path, bytes)
+        let bytes = read(path, self.limits.source_bytes_max)?;
+        let is_hostile =
+            format == Format::Html && encoding::decode_html(&bytes).is_some_and(|page| html::is_hostile(&page));
+        if is_hostile { in_child() } else { extract_here(format, path, &bytes) }
     }
 }
 
@@ -218,6 +222,7 @@ fn extract_within(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractE
         Format::Email => email::extract(bytes, source)?,
         Format::Mailbox => email::extract_mailbox(bytes, source)?,
         Format::Zip => zip::extract(bytes, source)?,
+        Format::SourceCode => source_code::extract(&text()?, path),
     };
     if document.has_text() { Ok(document) } else { Err(ExtractError::NoText { path: path.to_owned() }) }
 }

@@ -160,6 +160,10 @@ fn formats_by_extension() {
     ] {
         assert_eq!(Format::of(Path::new(path)), format);
     }
+    let code = ["py".to_owned(), "md".to_owned()];
+    assert_eq!(Format::with_code(Path::new("a.PY"), &code), Some(Format::SourceCode));
+    assert_eq!(Format::with_code(Path::new("a.md"), &code), Some(Format::Markdown));
+    assert_eq!(Format::with_code(Path::new("a.rs"), &code), None);
     assert!(Format::EXTENSIONS.iter().all(|extension| Format::of(Path::new(&format!("a.{extension}"))).is_some()));
 }
 
@@ -170,20 +174,28 @@ fn a_file_over_the_limit_and_one_that_is_none_are_refused() {
     std::fs::write(&path, "x".repeat(101)).unwrap();
     let limits = ExtractLimits { source_bytes_max: 100, ..ExtractLimits::default() };
     let extractor = Extractor::new("/nonexistent", limits);
-    assert!(extractor.extract(&path).unwrap_err().to_string().contains("limit of 100"));
-    assert!(matches!(extractor.extract(&folder.path().join("mai.md")), Err(ExtractError::Read { .. })));
+    assert!(extractor.extract(&path, Format::of(&path).unwrap()).unwrap_err().to_string().contains("limit of 100"));
+    assert!(matches!(
+        extractor.extract(&folder.path().join("mai.md"), Format::Markdown),
+        Err(ExtractError::Read { .. })
+    ));
     std::fs::create_dir(folder.path().join("cartella.md")).unwrap();
-    assert!(matches!(extractor.extract(&folder.path().join("cartella.md")), Err(ExtractError::Read { .. })));
-    assert!(matches!(extractor.extract(Path::new("a.png")), Err(ExtractError::Unsupported { .. })));
+    assert!(matches!(
+        extractor.extract(&folder.path().join("cartella.md"), Format::Markdown),
+        Err(ExtractError::Read { .. })
+    ));
 }
 
 #[test]
 fn a_hostile_page_goes_to_the_child() {
     let extractor = Extractor::new("/nonexistent", ExtractLimits::default());
     let page = format!("{}testo", "<div>".repeat(10_000));
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = folder.path().join("hostile.html");
+    std::fs::write(&hostile, page).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/documents/wiki.html");
-    assert!(matches!(extractor.extract_bytes(&path, page.as_bytes()), Err(ExtractError::NoReader { .. })));
-    assert!(extractor.extract(&path).is_ok());
+    assert!(matches!(extractor.extract(&hostile, Format::Html), Err(ExtractError::NoReader { .. })));
+    assert!(extractor.extract(&path, Format::Html).is_ok());
 }
 
 /// Bytes that were flipped or cut end in a document or an error, never in a panic. (PDF is read in a child because its

@@ -7,6 +7,30 @@ pub(in crate::retrieval) struct Row<'a> {
     pub scale: f32,
 }
 
+/// A [`Row`] on its own.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::retrieval) struct OwnedRow {
+    pub values: Vec<i8>,
+    pub scale: f32,
+}
+
+impl OwnedRow {
+    pub(in crate::retrieval) fn of(vector: &[f32]) -> Self {
+        let scale = largest(vector) / ROW_MAX;
+        OwnedRow { values: vector.iter().map(|value| (value / scale).round() as i8).collect(), scale }
+    }
+
+    /// From its scale, little endian, and its values.
+    pub(in crate::retrieval) fn from_bytes(bytes: &[u8]) -> Self {
+        let (scale, values) = bytes.split_at(4);
+        OwnedRow { values: as_i8(values).to_vec(), scale: f32::from_le_bytes(scale.try_into().expect("four bytes")) }
+    }
+
+    pub(in crate::retrieval) fn as_row(&self) -> Row<'_> {
+        Row { values: &self.values, scale: self.scale }
+    }
+}
+
 /// A query in 16 bits, so that all that is lost is lost in the rows.
 pub(super) struct QueryRow {
     values: Vec<i16>,
@@ -27,12 +51,6 @@ impl QueryRow {
     }
 }
 
-/// The values of a vector in 8 bits, and their scale.
-pub(super) fn quantize(vector: &[f32]) -> (Vec<i8>, f32) {
-    let scale = largest(vector) / ROW_MAX;
-    (vector.iter().map(|value| (value / scale).round() as i8).collect(), scale)
-}
-
 fn largest(vector: &[f32]) -> f32 {
     vector.iter().fold(f32::EPSILON, |largest, value| largest.max(value.abs()))
 }
@@ -48,7 +66,7 @@ pub(super) enum Scan {
 impl Scan {
     pub(super) fn of_this_processor() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("popcnt") {
             return Scan::Avx2;
         }
         Scan::Plain
@@ -101,16 +119,16 @@ mod tests {
     #[test]
     fn the_largest_sums_fit() {
         let vector = vec![1.0; 4096];
-        let (row, scale) = quantize(&vector);
-        let product = Scan::of_this_processor().product(&QueryRow::of(&vector), &row) * scale;
+        let row = OwnedRow::of(&vector);
+        let product = Scan::of_this_processor().product(&QueryRow::of(&vector), &row.values) * row.scale;
         assert!((product - 4096.0).abs() < 1.0, "{product}");
     }
 
     #[test]
     fn a_vector_of_zeros_stays_one() {
-        let (row, _) = quantize(&[0.0; 4]);
-        assert_eq!(row, [0; 4]);
-        assert_eq!(Scan::Plain.product(&QueryRow::of(&[0.0; 4]), &row), 0.0);
+        let row = OwnedRow::of(&[0.0; 4]);
+        assert_eq!(row.values, [0; 4]);
+        assert_eq!(Scan::Plain.product(&QueryRow::of(&[0.0; 4]), &row.values), 0.0);
     }
 
     proptest! {
@@ -119,7 +137,7 @@ mod tests {
             pair in proptest::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 1..400),
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pair.into_iter().unzip();
-            let (row, scale) = quantize(&b);
+            let OwnedRow { values: row, scale } = OwnedRow::of(&b);
             let query = QueryRow::of(&a);
             let product = Scan::of_this_processor().product(&query, &row);
             prop_assert_eq!(product, Scan::Plain.product(&query, &row));

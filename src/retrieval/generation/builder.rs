@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::files::{FileSums, sync_folder, write_synced};
+use super::kept::KeptVectors;
 use super::store::{BuildLock, IndexStore};
 use super::{
-    FORMAT, Generation, GenerationSummary, IndexedPassage, LEXICAL, MANIFEST, PAIRS, PassageVectors, SUMMARY, VECTORS,
+    FORMAT, Generation, GenerationSummary, IndexedPassage, LEXICAL, MANIFEST, PAIRS, PassageVectors, SUMMARY, TextHash,
+    VECTORS,
 };
 use crate::domain::{Passage, PassageId};
-use crate::retrieval::dense::{Tag, Vectors, VectorsWriter};
+use crate::retrieval::dense::{OwnedRow, Tag, Vectors, VectorsWriter};
 use crate::retrieval::lexical::{Lexical, LexicalWriter};
 use crate::retrieval::pairs::TermPairs;
 use crate::retrieval::{EmbeddingModel, RetrievalError};
@@ -22,11 +24,14 @@ pub struct Builder {
     pub(super) lexical: LexicalWriter,
     pub(super) vectors: VectorsWriter,
     pub(super) part_vectors: VectorsWriter,
+    pub(super) kept: KeptVectors,
     pub(super) base: Option<Arc<Generation>>,
     /// See [`GenerationSummary::collections`]; those of the base keep their numbers.
     pub(super) collections: Vec<String>,
     pub(super) model: EmbeddingModel,
     pub(super) removed: HashSet<PassageId>,
+    /// Passages that are not the base's.
+    pub(super) added: usize,
     pub(super) lock: BuildLock,
 }
 
@@ -46,6 +51,32 @@ impl Builder {
         vectors.parts.iter().try_for_each(|vector| self.part_vectors.push(id, tag, vector))
     }
 
+    /// Keeps the vectors of a passage for the next run, in case this one does not come to its end.
+    pub fn keep(&mut self, passage: &IndexedPassage, vectors: &PassageVectors) -> Result<(), RetrievalError> {
+        let rows: Vec<OwnedRow> =
+            std::iter::once(&vectors.whole).chain(&vectors.parts).map(|v| OwnedRow::of(v)).collect();
+        self.kept.keep(passage.text_hash(), rows.iter().map(OwnedRow::as_row))
+    }
+
+    /// The texts whose vectors an unfinished run has kept.
+    pub fn kept_texts(&self) -> HashSet<TextHash> {
+        self.kept.texts().copied().collect()
+    }
+
+    /// Adds a passage with the vectors that were kept of its text.
+    ///
+    /// # Errors
+    /// `Damaged` when they were not.
+    pub fn add_kept(&mut self, passage: &IndexedPassage) -> Result<(), RetrievalError> {
+        let rows = self.kept.rows(&passage.text_hash())?.unwrap_or_default();
+        let Some((whole, parts)) = rows.split_first() else {
+            return Err(RetrievalError::damaged(self.store.root(), "vectors that were kept are gone"));
+        };
+        let (id, tag) = self.add_text(passage)?;
+        self.vectors.push_row(id, tag, whole.as_row())?;
+        parts.iter().try_for_each(|part| self.part_vectors.push_row(id, tag, part.as_row()))
+    }
+
     /// Adds a passage with the vectors that another one has in `of`: they stand for the same text.
     pub fn add_known(
         &mut self,
@@ -59,6 +90,7 @@ impl Builder {
 
     fn add_text(&mut self, passage: &IndexedPassage) -> Result<(PassageId, Tag), RetrievalError> {
         self.lexical.add(passage)?;
+        self.added += 1;
         let Passage { id, language, ref collection, .. } = passage.passage;
         Ok((id, Tag { language, collection: self.number_of(collection)? }))
     }
@@ -113,7 +145,10 @@ impl Builder {
         self.vectors.finish()?;
         self.part_vectors.finish()?;
         let vectors = Vectors::open(&self.partial.join(VECTORS))?;
-        let pairs = TermPairs::learn(&Lexical::open(&self.partial.join(LEXICAL))?, &vectors)?;
+        let lexical = Lexical::open(&self.partial.join(LEXICAL))?;
+        let changes = self.added + self.removed.len();
+        let known = base.as_ref().map(|base| base.pairs.after(changes, passages, &lexical)).transpose()?.flatten();
+        let pairs = known.map_or_else(|| TermPairs::learn(&lexical, &vectors), Ok)?;
         write_synced(&self.partial.join(PAIRS), &pairs.to_json()?)?;
         write_synced(&self.partial.join(MANIFEST), manifest)?;
         let known = base.map(|base| base.summary.files.clone()).unwrap_or_default();

@@ -6,6 +6,7 @@
 
 mod builder;
 mod files;
+mod kept;
 mod store;
 
 use std::fs;
@@ -25,7 +26,7 @@ use files::FileSums;
 pub use store::{BuildLock, IndexStore};
 
 /// Layout and analysis version of a generation; another one is rebuilt from the folders.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 const LEXICAL: &str = "lexical";
 const VECTORS: &str = "vectors.bin";
@@ -36,6 +37,9 @@ const SUMMARY: &str = "generation.json";
 
 /// Rows up to which the parts of all passages are searched too, and not only those of the candidates.
 const PART_ROWS_MAX: usize = 1 << 19;
+
+/// Of everything that the vectors of a passage are made from.
+pub type TextHash = [u8; 32];
 
 /// A passage as it is kept in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +63,14 @@ impl IndexedPassage {
             text.push_str(part);
         }
         text
+    }
+
+    pub fn text_hash(&self) -> TextHash {
+        let mut hasher = blake3::Hasher::new();
+        for text in std::iter::once(self.text_to_embed()).chain(self.parts()) {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
     }
 }
 
@@ -109,6 +121,7 @@ pub(super) struct Meaning<'a> {
     parts: DenseQuery,
     /// Weight of the best part.
     best_part: f32,
+    is_exact: bool,
 }
 
 /// How well a passage fits a question, between -1 and 1 each.
@@ -125,9 +138,9 @@ impl Meaning<'_> {
     /// The passages that fit best, as a whole or in a part; about `limit`, in no order, some more than once.
     pub fn candidates(&self, limit: usize, filter: &Filter<'_>) -> Vec<PassageId> {
         let Generation { vectors, part_vectors, .. } = self.generation;
-        let mut found = vectors.search(&self.whole, limit, filter);
+        let mut found = vectors.search(&self.whole, limit, filter, self.is_exact);
         if self.best_part > 0.0 && part_vectors.row_count() <= PART_ROWS_MAX {
-            found.extend(part_vectors.search(&self.parts, limit, filter));
+            found.extend(part_vectors.search(&self.parts, limit, filter, self.is_exact));
         }
         found
     }
@@ -180,6 +193,7 @@ impl Generation {
             whole: self.vectors.query(question, weights.centred),
             parts: self.part_vectors.query(question, weights.centred),
             best_part: weights.best_part,
+            is_exact: weights.exact,
         }
     }
 

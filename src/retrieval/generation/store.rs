@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::builder::Builder;
 use super::files::{self, share_files, sync_folder, write_synced};
+use super::kept::KeptVectors;
 use super::{Generation, LEXICAL, PART_VECTORS, VECTORS};
 use crate::retrieval::dense::VectorsWriter;
 use crate::retrieval::lexical::LexicalWriter;
@@ -83,11 +84,13 @@ impl IndexStore {
             lexical: LexicalWriter::open(&lexical)?,
             vectors: VectorsWriter::create(&partial.join(VECTORS), model.dims)?,
             part_vectors: VectorsWriter::create(&partial.join(PART_VECTORS), model.dims)?,
+            kept: KeptVectors::open(&self.root, model)?,
             partial,
             collections: base.as_ref().map_or_else(Vec::new, |base| base.summary.collections.clone()),
             base,
             model: model.clone(),
             removed: HashSet::new(),
+            added: 0,
             lock,
         })
     }
@@ -135,6 +138,14 @@ impl IndexStore {
         self.remove(|name| name.starts_with(DAMAGED))
     }
 
+    /// Removes the vectors that an unfinished run has made.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub fn remove_kept(&self) -> Result<(), RetrievalError> {
+        KeptVectors::remove(&self.root)
+    }
+
     /// Replaces a small file beside the generations: a crash leaves the old one or the new one.
     ///
     /// # Errors
@@ -154,6 +165,7 @@ impl IndexStore {
         sync_folder(&self.root)?;
         self.write(CURRENT, name.as_bytes())?;
         self.sweep()?;
+        self.remove_kept()?;
         Ok(folder)
     }
 
