@@ -1,15 +1,13 @@
-//! Vectors of passages in 8 bits, in one immutable, memory-mapped file. A generation has two such files: one row for each
-//! passage, and the rows of each passage's parts. Few rows are all compared with the query; of many, those that their
-//! sketches in 2 bits say are the best.
+//! Vectors of passages in 8 bits, in one immutable, memory-mapped file that is searched exactly. A generation has two
+//! such files: one row for each passage, and the rows of each passage's parts.
 //!
 //! Layout, little endian: a header of 64 bytes (magic, dims, rows, passages), the means of the Italian and the English
 //! rows (`dims` f32 each), `rows` rows of `dims` i8, `rows` facts of 16 bytes (see [`Facts`]), and for each passage, in
-//! the order of their ids, its id and its rows (16 + 4 + 4 bytes). Rows one after the other can be filtered, are never out of
-//! date, and cannot be half written; how far that carries: `docs/decisions/0011-vector-scan.md`. That the file is what was
+//! the order of their ids, its id and its rows (16 + 4 + 4 bytes). Exact search can be filtered, is never out of date,
+//! and cannot be half written; how far it carries: `docs/decisions/0011-exact-search.md`. That the file is what was
 //! written is checked by [`super::generation`].
 
 mod row;
-mod sketch;
 mod twins;
 
 use std::collections::{BTreeMap, BinaryHeap};
@@ -23,12 +21,11 @@ use std::sync::LazyLock;
 use memmap2::Mmap;
 
 use super::RetrievalError;
-use super::centring::{LanguageMeans, LanguageSums, SHARE, inverse_length, offset};
+use super::centring::{LanguageMeans, LanguageSums, inverse_length, offset};
 use super::filter::Filter;
 use crate::domain::{Language, PassageId};
 pub(super) use row::{OwnedRow, Row};
 use row::{QueryRow, Scan};
-use sketch::{QuerySketch, Sketches};
 
 const MAGIC: &[u8; 8] = b"CERVVEC3";
 const HEADER_BYTES: usize = 64;
@@ -37,12 +34,6 @@ const ID_BYTES: usize = 16;
 const PASSAGE_BYTES: usize = ID_BYTES + 8;
 /// From so many rows on they are searched by all cores; below, starting threads costs more than it saves.
 const ROWS_PER_THREAD: usize = 1 << 16;
-
-/// From so many rows on they are sifted by their sketches first; below, all are compared in full.
-const SIFTED_ROWS: usize = 1 << 15;
-/// Rows that are compared in full for each one that is wanted, when they were sifted. Measured with 100 wanted: the decision
-/// above has how many of them are found.
-const SIFTED_FOR_ONE: usize = 32;
 
 /// What a row can be filtered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,14 +90,11 @@ pub(super) struct Vectors {
     rows: usize,
     passages: usize,
     means: LanguageMeans,
-    /// `None`: the rows are few.
-    sketches: Option<Sketches>,
 }
 
 /// A query, with what it meets in every passage of a language if it is centred.
 pub(super) struct DenseQuery {
     row: QueryRow,
-    sketch: QuerySketch,
     is_centred: bool,
     italian_offset: f32,
     english_offset: f32,
@@ -132,15 +120,7 @@ impl Vectors {
             return Err(RetrievalError::damaged(path, "the vector file is cut short"));
         }
         let means = LanguageMeans::from_bytes(&map[HEADER_BYTES..HEADER_BYTES + 8 * dims]);
-        let mut vectors = Vectors { map, dims, rows, passages, means, sketches: None };
-        vectors.sketches = (rows >= SIFTED_ROWS).then(|| vectors.sketched());
-        Ok(vectors)
-    }
-
-    fn sketched(&self) -> Sketches {
-        let mut sketches = Sketches::new(self.dims, self.rows);
-        (0..self.rows).for_each(|row| sketches.push(&self.centred(row)));
-        sketches
+        Ok(Vectors { map, dims, rows, passages, means })
     }
 
     /// `vector`: a question of unit length, `dims` values; centred, if the rows are to be.
@@ -148,7 +128,6 @@ impl Vectors {
         let offset = |language| if is_centred { offset(vector, self.means.of_language(language)) } else { 0.0 };
         DenseQuery {
             row: QueryRow::of(vector),
-            sketch: QuerySketch::of(vector),
             is_centred,
             italian_offset: offset(Language::Italian),
             english_offset: offset(Language::English),
@@ -196,44 +175,8 @@ impl Vectors {
         self.rows_of(id).next().map(|row| self.facts(row).tag)
     }
 
-    /// The passages of the `limit` rows with the highest cosine to `query`, best first; one may come more than once. Of many
-    /// rows, sifted unless the search `is_exact`, a few of the less good ones may be missing.
-    pub(super) fn search(
-        &self,
-        query: &DenseQuery,
-        limit: usize,
-        filter: &Filter<'_>,
-        is_exact: bool,
-    ) -> Vec<PassageId> {
-        let scan = Scan::of_this_processor();
-        let in_full = |row, facts| self.cosine_of_row(scan, query, row, facts);
-        // Sketches are of centred rows.
-        let sketches = self.sketches.as_ref().filter(|_| query.is_centred && !is_exact);
-        let best = match sketches {
-            Some(sketches) => {
-                let sifted = self.best_rows(limit.saturating_mul(SIFTED_FOR_ONE), filter, |row, _| {
-                    sketches.cosine(scan, &query.sketch, row)
-                });
-                let mut best: Vec<_> = sifted
-                    .into_iter()
-                    .map(|row| Candidate { cosine: in_full(row.row, self.facts(row.row)), ..row })
-                    .collect();
-                best.sort_unstable();
-                best.truncate(limit);
-                best
-            }
-            None => self.best_rows(limit, filter, in_full),
-        };
-        best.into_iter().map(|candidate| self.passage(candidate.passage as usize).0).collect()
-    }
-
-    /// The `limit` rows with the highest cosine, best first.
-    fn best_rows(
-        &self,
-        limit: usize,
-        filter: &Filter<'_>,
-        cosine: impl Fn(usize, Facts) -> f32 + Sync,
-    ) -> Vec<Candidate> {
+    /// The passages of the `limit` rows with the highest cosine to `query`, best first; one may come more than once.
+    pub(super) fn search(&self, query: &DenseQuery, limit: usize, filter: &Filter<'_>) -> Vec<PassageId> {
         static CORES: LazyLock<usize> =
             LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
         let parts = (self.rows / ROWS_PER_THREAD).clamp(1, *CORES);
@@ -241,26 +184,19 @@ impl Vectors {
         let ranges = (0..parts).map(|part| part * length..((part + 1) * length).min(self.rows));
         let mut best = std::thread::scope(|scope| {
             let others: Vec<_> = ranges.clone().skip(1).collect();
-            let others: Vec<_> = others
-                .into_iter()
-                .map(|rows| scope.spawn(|| self.best_rows_of(rows, limit, filter, &cosine)))
-                .collect();
-            let mut best = self.best_rows_of(ranges.clone().next().unwrap_or_default(), limit, filter, &cosine);
+            let others: Vec<_> =
+                others.into_iter().map(|rows| scope.spawn(|| self.search_rows(query, rows, limit, filter))).collect();
+            let mut best = self.search_rows(query, ranges.clone().next().unwrap_or_default(), limit, filter);
             others.into_iter().for_each(|part| best.extend(part.join().unwrap_or_else(|panic| resume_unwind(panic))));
             best
         });
         best.sort_unstable();
         best.truncate(limit);
-        best
+        best.into_iter().map(|candidate| self.passage(candidate.passage as usize).0).collect()
     }
 
-    fn best_rows_of(
-        &self,
-        rows: Range<usize>,
-        limit: usize,
-        filter: &Filter<'_>,
-        cosine: impl Fn(usize, Facts) -> f32,
-    ) -> Vec<Candidate> {
+    fn search_rows(&self, query: &DenseQuery, rows: Range<usize>, limit: usize, filter: &Filter<'_>) -> Vec<Candidate> {
+        let scan = Scan::of_this_processor();
         let mut best = BinaryHeap::with_capacity(limit + 1);
         let mut least = f32::NEG_INFINITY;
         for row in rows {
@@ -268,7 +204,7 @@ impl Vectors {
             if !filter.admits(facts.tag) {
                 continue;
             }
-            let cosine = cosine(row, facts);
+            let cosine = self.cosine_of_row(scan, query, row, facts);
             if best.len() < limit || cosine > least {
                 best.push(Candidate { cosine, row, passage: facts.passage });
                 if best.len() > limit {
@@ -278,14 +214,6 @@ impl Vectors {
             }
         }
         best.into_vec()
-    }
-
-    /// A row without what its language shares, of unit length.
-    fn centred(&self, row: usize) -> Vec<f32> {
-        let facts = self.facts(row);
-        let mean = self.means.of_language(facts.tag.language);
-        let values = self.values(row).iter().map(|&value| f32::from(value) * facts.scale);
-        values.zip(mean).map(|(value, mean)| (value - SHARE * mean) * facts.inverse_length).collect()
     }
 
     fn values(&self, row: usize) -> &[i8] {

@@ -14,8 +14,6 @@ pub struct Weights {
     pub best_part: f32,
     /// Whether what vectors have in common is taken out of them.
     pub centred: bool,
-    /// Whether every vector is compared in full, also of many.
-    pub exact: bool,
     /// Of a passage's title, headings and codes, in parts of its body.
     pub title: f32,
     pub heading: f32,
@@ -45,7 +43,6 @@ impl Default for Weights {
             lexical: 0.3,
             best_part: 0.7,
             centred: true,
-            exact: false,
             title: 0.3,
             heading: 1.3,
             code: 1.5,
@@ -63,7 +60,6 @@ impl Weights {
         lexical: 1.0,
         best_part: 0.0,
         centred: false,
-        exact: true,
         title: 1.0,
         heading: 1.0,
         code: 0.0,
@@ -84,7 +80,6 @@ impl Weights {
             ("words", Weights { lexical: 0.0, ..self }),
             ("best part", Weights { best_part: 0.0, ..self }),
             ("centring", Weights { centred: false, ..self }),
-            ("sketches", Weights { exact: true, ..self }),
             ("title", Weights { title: 0.0, ..self }),
             ("headings", Weights { heading: 0.0, ..self }),
             ("term pairs", Weights { pairs: 0.0, ..self }),

@@ -66,7 +66,7 @@ pub(super) enum Scan {
 impl Scan {
     pub(super) fn of_this_processor() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("popcnt") {
+        if std::arch::is_x86_feature_detected!("avx2") {
             return Scan::Avx2;
         }
         Scan::Plain

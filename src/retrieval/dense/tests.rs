@@ -31,7 +31,7 @@ fn the_nearest_come_first_and_the_filter_holds() {
     let collections = ["zero", "one", "two", "three", "four"].map(str::to_owned);
     let found = |limit, language, scope: &Scope| -> Vec<_> {
         let filter = Filter::of(language, scope, &collections).unwrap();
-        vectors.search(&vectors.query(&[0.8, 0.6, 0.0], true), limit, &filter, false)
+        vectors.search(&vectors.query(&[0.8, 0.6, 0.0], true), limit, &filter)
     };
     assert_eq!(found(2, None, &Scope::Everything), [id(3), id(1)]);
     assert_eq!(found(9, Some(Language::English), &Scope::Everything), [id(3), id(2)]);
@@ -106,10 +106,8 @@ fn many_rows_are_searched_like_few() {
     let query = vectors.query(&[0.6, 0.8, 0.0, 0.0], true);
     let collections = ["knowledge".to_owned()];
     let filter = Filter::of(None, &Scope::Everything, &collections).unwrap();
-    let found = vectors.search(&query, 50, &filter, true);
-    let scan = Scan::of_this_processor();
-    let in_full = |row, facts| vectors.cosine_of_row(scan, &query, row, facts);
-    let mut all = vectors.best_rows_of(0..count as usize, count as usize, &filter, in_full);
+    let found = vectors.search(&query, 50, &filter);
+    let mut all = vectors.search_rows(&query, 0..count as usize, count as usize, &filter);
     all.sort_unstable();
     let expect: Vec<_> = all.iter().take(50).map(|candidate| number(candidate.row as u32)).collect();
     assert_eq!(found, expect);
@@ -122,46 +120,4 @@ fn a_vector_of_another_length_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = VectorsWriter::create(&folder.path().join("vectors.bin"), 3).unwrap();
     assert!(writer.push(id(1), Tag { language: Language::Italian, collection: 0 }, &[1.0]).is_err());
-}
-
-/// Rows around a few topics, as those of texts are, and questions near some of them.
-#[test]
-fn sketches_find_nearly_all_that_is_found_in_full() {
-    const DIMS: usize = 96;
-    const WANTED: usize = 20;
-    let mut state = 7u64;
-    let mut value = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let mut around = |middle: &[f32]| {
-        let vector: Vec<f32> = middle.iter().map(|of_middle| of_middle + value()).collect();
-        let length = dot(&vector, &vector).sqrt();
-        vector.into_iter().map(|value| value / length).collect::<Vec<f32>>()
-    };
-    let topics: Vec<Vec<f32>> =
-        (0..64).map(|_| around(&[0.0; DIMS])).map(|t| t.iter().map(|v| v * 8.0).collect()).collect();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("vectors.bin");
-    let mut writer = VectorsWriter::create(&path, DIMS).unwrap();
-    let tag = Tag { language: Language::Italian, collection: 0 };
-    for at in 0..SIFTED_ROWS {
-        let id = PassageId((at as u128).to_be_bytes());
-        writer.push(id, tag, &around(&topics[at % topics.len()])).unwrap();
-    }
-    writer.finish().unwrap();
-    let vectors = Vectors::open(&path).unwrap();
-    let collections = ["knowledge".to_owned()];
-    let filter = Filter::of(None, &Scope::Everything, &collections).unwrap();
-    let (mut found, mut first_found) = (0, 0);
-    for topic in &topics {
-        let query = vectors.query(&around(topic), true);
-        let expect = vectors.search(&query, WANTED, &filter, true);
-        let sifted = vectors.search(&query, WANTED, &filter, false);
-        assert_eq!(sifted.len(), WANTED);
-        found += expect.iter().filter(|id| sifted.contains(id)).count();
-        first_found += usize::from(sifted[0] == expect[0]);
-    }
-    assert_eq!(first_found, topics.len());
-    assert!(found * 100 >= topics.len() * WANTED * 98, "{found}");
 }

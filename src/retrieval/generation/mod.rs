@@ -121,7 +121,6 @@ pub(super) struct Meaning<'a> {
     parts: DenseQuery,
     /// Weight of the best part.
     best_part: f32,
-    is_exact: bool,
 }
 
 /// How well a passage fits a question, between -1 and 1 each.
@@ -138,9 +137,9 @@ impl Meaning<'_> {
     /// The passages that fit best, as a whole or in a part; about `limit`, in no order, some more than once.
     pub fn candidates(&self, limit: usize, filter: &Filter<'_>) -> Vec<PassageId> {
         let Generation { vectors, part_vectors, .. } = self.generation;
-        let mut found = vectors.search(&self.whole, limit, filter, self.is_exact);
+        let mut found = vectors.search(&self.whole, limit, filter);
         if self.best_part > 0.0 && part_vectors.row_count() <= PART_ROWS_MAX {
-            found.extend(part_vectors.search(&self.parts, limit, filter, self.is_exact));
+            found.extend(part_vectors.search(&self.parts, limit, filter));
         }
         found
     }
@@ -193,7 +192,6 @@ impl Generation {
             whole: self.vectors.query(question, weights.centred),
             parts: self.part_vectors.query(question, weights.centred),
             best_part: weights.best_part,
-            is_exact: weights.exact,
         }
     }
 
