@@ -190,3 +190,93 @@ impl Lexical {
         clauses
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DEFAULT_COLLECTION, Passage, PassageId};
+    use crate::retrieval::generation::IndexedPassage;
+    use crate::retrieval::lexical::LexicalWriter;
+
+    /// An index with a passage of each text.
+    fn index(texts: &[(Language, &str)]) -> (tempfile::TempDir, Lexical) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = LexicalWriter::open(folder.path()).unwrap();
+        for (at, (language, text)) in texts.iter().enumerate() {
+            let passage = Passage {
+                id: PassageId([at as u8; 16]),
+                collection: DEFAULT_COLLECTION.to_owned(),
+                path: format!("{at}.md"),
+                title: "Libretto".to_owned(),
+                headings: Vec::new(),
+                anchor: None,
+                link: None,
+                language: *language,
+                ordinal: 0,
+                text: (*text).to_owned(),
+            };
+            writer.add(&IndexedPassage { passage, context: None }).unwrap();
+        }
+        writer.finish().unwrap();
+        let lexical = Lexical::open(folder.path()).unwrap();
+        (folder, lexical)
+    }
+
+    #[track_caller]
+    fn check(lexical: &Lexical, word: &str, expect: &[&str]) {
+        let found = lexical.slips(word, None, Language::English, &Weights::default()).unwrap();
+        assert_eq!(found, expect, "{word}");
+    }
+
+    #[test]
+    fn a_word_that_nobody_wrote_is_what_it_resembles() {
+        let (_folder, lexical) = index(&[
+            (Language::English, "password token"),
+            (Language::English, "password backup"),
+            (Language::English, "passport"),
+            (Language::Italian, "portatile tokem"),
+        ]);
+        for slip in ["pasword", "passwrod", "passsword", "passwird", "paswsord"] {
+            check(&lexical, slip, &["password"]);
+        }
+        // Two letters, from eight on; the commonest first.
+        check(&lexical, "passwwwrd", &["password"]);
+        check(&lexical, "passwort", &["password", "passport"]);
+        check(&lexical, "bakcpu", &[]);
+        // What is written somewhere, in either language, is meant.
+        check(&lexical, "password", &[]);
+        check(&lexical, "tokem", &[]);
+        check(&lexical, "token", &[]);
+        check(&lexical, "libretto", &[]);
+        // Another first letter, too short, no word.
+        check(&lexical, "bassword", &[]);
+        check(&lexical, "tokn", &[]);
+        check(&lexical, "passw0rd", &[]);
+        let off = Weights { slips: 0.0, ..Weights::default() };
+        assert!(lexical.slips("pasword", None, Language::English, &off).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_slip_is_found_in_both_languages() {
+        let (_folder, lexical) =
+            index(&[(Language::English, "the password"), (Language::Italian, "la chiave segreta")]);
+        let json = r#"{"italian":{},"english":{"password":[["chiav",0.7]]},"changes":0}"#;
+        let (weights, pairs): (_, TermPairs) = (Weights::default(), serde_json::from_str(json).unwrap());
+        let words = Words { text: "pasword", language: Some(Language::English), weights: &weights, pairs: &pairs };
+        assert_eq!(lexical.groups(&words, Language::English).unwrap(), [vec![("password".to_owned(), weights.slips)]]);
+        let italian = lexical.groups(&words, Language::Italian).unwrap();
+        assert_eq!(italian, [vec![("chiav".to_owned(), weights.slips)]]);
+    }
+
+    #[test]
+    fn pairs_outlive_a_few_changes_without_the_terms_that_are_gone() {
+        let (_folder, lexical) = index(&[(Language::English, "key password"), (Language::Italian, "chiave segreta")]);
+        let json = r#"{"italian":{"chiav":[["key",0.8],["lock",0.5]],"port":[["key",0.4]]},
+                       "english":{"key":[["chiav",0.8]],"lock":[["chiav",0.5]]},"changes":3}"#;
+        let pairs: TermPairs = serde_json::from_str(json).unwrap();
+        let kept = pairs.after(1, 200, &lexical).unwrap().unwrap();
+        let expect = r#"{"italian":{"chiav":[["key",0.8]]},"english":{"key":[["chiav",0.8]]},"changes":4}"#;
+        assert_eq!(kept, serde_json::from_str(expect).unwrap());
+        assert_eq!(pairs.after(2, 200, &lexical).unwrap(), None);
+    }
+}
