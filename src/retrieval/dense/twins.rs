@@ -15,7 +15,7 @@ const POOL: usize = 32_768;
 const COSINE_MIN: f32 = 0.5;
 
 impl Vectors {
-    /// Pairs of an Italian and an English passage. Bounded work, whatever the size: ten seconds on two cores at most.
+    /// Pairs of an Italian and an English passage. Bounded work, whatever the size.
     pub(in crate::retrieval) fn twins(&self) -> Vec<(PassageId, PassageId)> {
         let [italian, english] = Language::ALL.map(|language| self.pool(language));
         let probes = &italian[..italian.len().min(PROBES)];
