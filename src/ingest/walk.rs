@@ -85,7 +85,7 @@ impl Roots {
 }
 
 /// Finds the files of a collection. Hidden files and folders are passed over; a link is followed to a file of the same
-/// folder only, so that walks end and nothing outside is read.
+/// folder only, so that walks end and nothing outside is read, and only if that file is not found by its own name.
 pub fn walk(collection: &Collection, roots: &Roots) -> Walked {
     let mut walked = Walked::default();
     let patterns = match Patterns::of(collection) {
@@ -95,7 +95,7 @@ pub fn walk(collection: &Collection, roots: &Roots) -> Walked {
             return walked;
         }
     };
-    let mut walk = Walk { roots, code: &collection.code, patterns, names: HashSet::new(), walked };
+    let mut walk = Walk { roots, code: &collection.code, patterns, names: HashSet::new(), links: Vec::new(), walked };
     let mut seen = HashSet::new();
     for folder in &collection.folders {
         match folder.canonicalize() {
@@ -108,6 +108,7 @@ pub fn walk(collection: &Collection, roots: &Roots) -> Walked {
             Err(error) => walk.walked.missing = Some(Skipped { path: folder.clone(), reason: describe(&error) }),
         }
     }
+    walk.take_links();
     let mut walked = walk.walked;
     walked.files.sort_by(|a, b| a.name.cmp(&b.name));
     walked.skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -119,6 +120,8 @@ struct Walk<'a> {
     code: &'a [String],
     patterns: Patterns,
     names: HashSet<String>,
+    /// Links to files and what they lead to.
+    links: Vec<(PathBuf, FoundFile)>,
     walked: Walked,
 }
 
@@ -170,9 +173,9 @@ impl Walk<'_> {
             self.walked.unsupported += usize::from(!is_link || path.is_file());
             return Ok(());
         };
-        if is_link {
-            let target = path.canonicalize().map_err(|error| describe(&error))?;
-            if !self.roots.owned_by(root, &target) {
+        let target = is_link.then(|| path.canonicalize()).transpose().map_err(|error| describe(&error))?;
+        if let Some(target) = &target {
+            if !self.roots.owned_by(root, target) {
                 return Err("a link that leads out of the folder".to_owned());
             }
             // What a linked folder holds is found at its own place.
@@ -185,15 +188,26 @@ impl Walk<'_> {
             return Err("not a regular file".to_owned());
         }
         let relative = relative.ok_or("its name is not Unicode")?;
-        self.walked.files.push(FoundFile {
+        let file = FoundFile {
             path: path.to_owned(),
             name: free_name(&relative, root, &mut self.names),
             relative,
             format,
             bytes: meta.len(),
             modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-        });
+        };
+        match target {
+            Some(target) => self.links.push((target, file)),
+            None => self.walked.files.push(file),
+        }
         Ok(())
+    }
+
+    /// Takes the links to files that no other name was found for: hidden ones, or those that a pattern leaves out.
+    fn take_links(&mut self) {
+        let mut found: HashSet<PathBuf> = self.walked.files.iter().map(|file| file.path.clone()).collect();
+        let links = std::mem::take(&mut self.links);
+        self.walked.files.extend(links.into_iter().filter_map(|(target, file)| found.insert(target).then_some(file)));
     }
 }
 
@@ -290,15 +304,17 @@ mod tests {
     #[test]
     fn links_lead_nowhere_but_inside() {
         let outside = folder(&["segreto.md"]);
-        let folder = folder(&["a/uno.md"]);
+        let folder = folder(&["a/uno.md", "a/.dati/due.md"]);
         let at = |name: &str| folder.path().join(name);
-        symlink(at("a/uno.md"), at("due.md")).unwrap();
+        symlink(at("a/.dati/due.md"), at("due.md")).unwrap();
+        symlink(at("a/.dati/due.md"), at("due-bis.md")).unwrap();
+        symlink(at("a/uno.md"), at("alias.md")).unwrap();
         symlink(outside.path().join("segreto.md"), at("tre.md")).unwrap();
         symlink(outside.path(), at("fuori")).unwrap();
         symlink(folder.path(), at("a/giro")).unwrap();
         symlink(at("mai.md"), at("rotto.md")).unwrap();
         let walked = walk(&[folder.path().to_owned()]);
-        assert_eq!(names(&walked), ["a/uno.md", "due.md"]);
+        assert_eq!(names(&walked), ["a/uno.md", "due-bis.md"]);
         let reasons: Vec<&str> = walked.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
         assert_eq!(reasons, ["it does not exist", "a link that leads out of the folder"]);
     }

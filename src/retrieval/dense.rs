@@ -33,7 +33,7 @@ const FACTS_BYTES: usize = 16;
 const ID_BYTES: usize = 16;
 const PASSAGE_BYTES: usize = ID_BYTES + 8;
 /// From so many rows on they are searched by all cores; below, starting threads costs more than it saves.
-const ROWS_PER_THREAD: usize = 1 << 16;
+const ROWS_PER_THREAD: usize = 1 << 14;
 
 /// What a row can be filtered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -174,7 +174,7 @@ pub fn search_by(
     let Some(filter) = Filter::of(query.document_language, &query.scope, &generation.summary().collections) else {
         return Ok(Hits::default());
     };
-    let (lexical, vector) = std::thread::scope(|scope| {
+    let (lexical, dense) = std::thread::scope(|scope| {
         let lexical = scope.spawn(|| {
             let start = Instant::now();
             let language_of = |id| generation.vectors.tag(id).map(|tag| tag.language);
@@ -183,21 +183,22 @@ pub fn search_by(
             (hits, milliseconds(start))
         });
         let start = Instant::now();
-        let vector = vector();
-        timings.embed = milliseconds(start);
-        (lexical.join(), vector)
+        let dense = vector().map(|vector| {
+            timings.embed = milliseconds(start);
+            let start = Instant::now();
+            let meaning = generation.meaning(&vector, &query.weights);
+            let candidates = meaning.candidates(CANDIDATES, &filter);
+            timings.dense = milliseconds(start);
+            (meaning, candidates)
+        });
+        (lexical.join(), dense)
     });
     let (lexical, lexical_ms) =
         lexical.map_err(|_| RetrievalError::damaged("the full-text index", "the search panicked"))?;
-    let (lexical, vector) = (lexical?, vector?);
+    let (lexical, (meaning, mut candidates)) = (lexical?, dense?);
     timings.lexical = lexical_ms;
-
-    let start_dense = Instant::now();
-    let meaning = generation.meaning(&vector, &query.weights);
-    let mut dense = meaning.candidates(CANDIDATES, &filter);
-    dense.extend(lexical.iter().map(|hit| hit.id));
-    let dense = dense.into_iter().map(|id| (id, meaning.fit(id).cosine)).collect();
-    timings.dense = milliseconds(start_dense);
+    candidates.extend(lexical.iter().map(|hit| hit.id));
+    let dense = candidates.into_iter().map(|id| (id, meaning.fit(id).cosine)).collect();
 
     let fused = fusion::fuse(&lexical, dense, &query.weights);
     let mut ranking = Ranking::new(query);

@@ -9,7 +9,7 @@ pub(super) enum Keep {
     Content,
     /// Also tables of contents.
     Contents,
-    /// Everything that a browser could show.
+    /// Everything that a browser could show, but for the page's frame.
     Everything,
 }
 
@@ -21,6 +21,9 @@ const UNREADABLE: &[&str] = &[
 
 const CONTROLS: &[&str] =
     &["button", "select", "textarea", "input", "datalist", "nav", "footer", "menu", "dialog", "progress"];
+
+/// Around the content of a page, whatever that is.
+const FRAME: &[&str] = &["header", "footer", "aside", "button", "input"];
 
 const ROLES: &[&str] = &[
     "navigation",
@@ -114,8 +117,11 @@ pub(super) fn fate(node: ElementRef<'_>, keep: Keep, in_main: bool) -> Fate {
     if UNREADABLE.contains(&name) {
         return Fate::Drop;
     }
-    if keep == Keep::Everything || matches!(name, "html" | "body" | "main") {
+    if matches!(name, "html" | "body" | "main") {
         return Fate::Keep;
+    }
+    if keep == Keep::Everything {
+        return if FRAME.contains(&name) { Fate::Drop } else { Fate::Keep };
     }
     if keep < Keep::Contents && named(element, CONTENTS) {
         return Fate::DropContents;
@@ -224,6 +230,7 @@ mod tests {
             ("<form><p>Testo.</p><input></form>", "P Testo."),
             ("<main><div class=menu>Lunedì: pasta</div></main>", "P Lunedì: pasta"),
             ("<nav>Solo menu</nav>", "P Solo menu"),
+            ("<header>Sito</header><p></p><footer><p>Titolo della pagina</p></footer>", ""),
         ] {
             assert_eq!(text_of(source), expected, "{source}");
         }
