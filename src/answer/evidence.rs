@@ -1,57 +1,61 @@
-//! The gate before any generation: how probable it is that the hits hold the answer.
+//! What the hits of a question look like, before anything is made of them.
 
-use crate::retrieval::{Hit, RetrievalError, Searcher, terms};
+use serde::{Deserialize, Serialize};
 
-/// Hits that are looked at.
-const HITS: usize = 3;
+use crate::retrieval::{AskedWord, AskedWords, Hit, RetrievalError, SearchQuery, Searcher};
 
-/// What the hits of a question look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Hits that evidence is made of.
+const DEPTH: usize = 10;
+/// The hits that the best one is compared with: the ones before may hold the answer too.
+const OTHERS_FROM: usize = 3;
+/// The hits whose words count.
+const WORDS_OF: usize = 5;
+/// Passages of an index in which a word that nobody wrote counts in full.
+const PASSAGES_OF_MANY: f32 = 10_000.0;
+
+/// What tells whether the hits of a question hold its answer; each between 0 and about 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Highest centred cosine among the first hits.
-    pub cosine: f32,
-    /// Highest share of the question's terms, weighted by how rare they are, that one of the first hits
-    /// holds.
-    pub coverage: f32,
+    /// How far the score of the best hit stands above the mean of those from the fourth to the tenth: an answer stands
+    /// out, what is only related comes in crowds.
+    pub lead: f32,
+    /// Share of the question's words, by their rarity, that stand in documents, but in none of the first five hits: other
+    /// words for the same thing, or another thing.
+    pub missing: f32,
+    /// Share of those that no document holds: likely the very thing that is asked about. Less in a small index, which lacks
+    /// many words.
+    pub unknown: f32,
 }
 
-/// Weights of a logistic model: see `docs/decisions/0004-evidence-gate.md` for how they were fitted.
-const BIAS: f32 = -5.0;
-const COSINE_WEIGHT: f32 = 17.8;
-const COVERAGE_WEIGHT: f32 = 2.14;
-
 impl Evidence {
+    /// The search whose hits are evidence.
+    pub fn query(question: &str) -> SearchQuery {
+        SearchQuery { per_document: 2, ..SearchQuery::new(question, DEPTH) }
+    }
+
+    /// `hits`: of [`Evidence::query`], more may follow.
+    ///
     /// # Errors
     /// Errors of the index.
     pub fn of(question: &str, hits: &[Hit], searcher: &Searcher) -> Result<Self, RetrievalError> {
-        let first = &hits[..hits.len().min(HITS)];
-        let mut evidence = Evidence::default();
-        for hit in first {
-            evidence.cosine = evidence.cosine.max(hit.cosine);
-            evidence.coverage = evidence.coverage.max(coverage(question, hit, searcher)?);
-        }
-        Ok(evidence)
-    }
-
-    /// Between 0 and 1.
-    pub fn probability(&self) -> f64 {
-        let z = BIAS + COSINE_WEIGHT * self.cosine + COVERAGE_WEIGHT * self.coverage;
-        f64::from(1.0 / (1.0 + (-z).exp()))
+        let Some(best) = hits.first() else { return Ok(Evidence { unknown: 1.0, ..Evidence::default() }) };
+        let others = &hits[hits.len().min(OTHERS_FROM)..hits.len().min(DEPTH)];
+        let mean = others.iter().map(|hit| hit.score).sum::<f32>() / others.len().max(1) as f32;
+        let asked = searcher.asked_words(question, best.passage.language)?;
+        let lost = lost(&asked, &hits[..hits.len().min(WORDS_OF)]);
+        let share = |known: bool| {
+            let all: f32 = asked.iter().map(|word| asked.rarity(word)).sum();
+            let lost = lost.iter().filter(|word| word.is_known == known);
+            if all > 0.0 { lost.map(|word| asked.rarity(word)).sum::<f32>() / all } else { 0.0 }
+        };
+        let size = (asked.passages().max(1) as f32).ln() / PASSAGES_OF_MANY.ln();
+        Ok(Evidence { lead: best.score - mean, missing: share(true), unknown: share(false) * size })
     }
 }
 
-fn coverage(question: &str, hit: &Hit, searcher: &Searcher) -> Result<f32, RetrievalError> {
-    let passage = &hit.passage;
-    let text = format!("{} {} {}", passage.title, passage.heading(), passage.text);
-    let held = terms(&text, passage.language);
-    let (mut sum, mut all) = (0.0, 0.0);
-    for term in terms(question, passage.language) {
-        let frequency = searcher.term_frequency(&term, passage.language)?;
-        let weight = (1.0 / (frequency + 0.0005)).ln();
-        all += weight;
-        if held.contains(&term) {
-            sum += weight;
-        }
-    }
-    Ok(if all > 0.0 { sum / all } else { 0.0 })
+/// The words that none of the hits holds.
+fn lost<'a>(asked: &'a AskedWords, hits: &[Hit]) -> Vec<&'a AskedWord> {
+    let held: Vec<Vec<bool>> = hits.iter().map(|hit| asked.held_by(&hit.passage)).collect();
+    let words = asked.iter().enumerate().filter(|(at, _)| !held.iter().any(|held| held[*at]));
+    words.map(|(_, word)| word).collect()
 }

@@ -6,6 +6,7 @@ mod draft;
 mod event;
 mod evidence;
 mod facts;
+mod gate;
 mod pipeline;
 mod quote;
 
@@ -24,6 +25,7 @@ use crate::retrieval::{RetrievalError, Searcher};
 
 pub use event::AnswerEvent;
 pub use evidence::Evidence;
+pub use gate::{Gate, Sample};
 
 /// Events that wait for a slow reader; then the model waits.
 const EVENTS_MAX: usize = 64;

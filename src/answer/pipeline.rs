@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::check::{Checker, Support};
 use super::draft::{Draft, DraftSentence, does_not_know};
 use super::evidence::Evidence;
+use super::gate::Gate;
 use super::quote::{Quote, best_quote};
 use super::{AnswerError, AnswerEvent, Answerer};
 use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, Reader, TokenCounts, Verdict};
@@ -59,11 +60,9 @@ pub(super) fn run(
 ) -> Result<(), AnswerError> {
     let start = Instant::now();
     let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
-    let query = SearchQuery {
-        scope: answerer.readership.scope(&question.reader),
-        per_document: 2,
-        ..SearchQuery::new(&question.text, passages_max.max(CLOSEST))
-    };
+    let scope = answerer.readership.scope(&question.reader);
+    let mut query = SearchQuery { scope, ..Evidence::query(&question.text) };
+    query.top = query.top.max(passages_max);
     let hits = answerer.searcher.search(&query)?.hits;
     let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
     let mut run = Run {
@@ -78,7 +77,7 @@ pub(super) fn run(
     };
     run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
     let evidence = Evidence::of(&question.text, &hits, &answerer.searcher)?;
-    let probability = evidence.probability();
+    let probability = Gate::fitted().probability(&evidence);
     let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
         run.abstain(&hits)?
     } else {

@@ -1,5 +1,6 @@
 //! `cervella eval FILE.jsonl`: search and the evidence gate, measured on questions whose answers are known.
 
+mod fit;
 mod measures;
 mod questions;
 
@@ -10,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output;
-use crate::answer::Evidence;
+use crate::answer::{Evidence, Gate};
 use crate::app::App;
 use crate::domain::Language;
 use crate::retrieval::{SearchQuery, Searcher, Weights};
@@ -24,7 +25,11 @@ const DEPTH: usize = 10;
 #[derive(Debug, Args)]
 pub(super) struct EvalArguments {
     /// Questions, one JSON object a line
-    file: PathBuf,
+    #[arg(required_unless_present = "fit")]
+    file: Option<PathBuf>,
+    /// Fit the evidence gate to what `eval --json` printed, on one index or several, and print its weights
+    #[arg(long, value_name = "RESULTS", num_args = 1.., conflicts_with_all = ["file", "compare", "weights", "json"])]
+    fit: Vec<PathBuf>,
     /// Beside BM25 alone, vectors alone, plain reciprocal-rank fusion of both, and ours without each of its parts
     #[arg(long)]
     compare: bool,
@@ -46,14 +51,16 @@ struct EvalResult {
     lang: Language,
     kind: String,
     answerable: bool,
+    /// Whether the index holds one of its right documents.
+    indexed: bool,
     /// Place of the first right document, from 1.
     rank: Option<usize>,
     /// Places of all right documents among the first ten, from 1.
     right_ranks: Vec<usize>,
     right_documents: usize,
+    /// Probability that the hits hold the answer, and what it was made of.
     evidence: f64,
-    cosine: f32,
-    coverage: f32,
+    grounds: Evidence,
     search_ms: f64,
 }
 
@@ -75,7 +82,8 @@ struct Evaluation {
 
 impl EvalArguments {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
-        let questions = EvalQuestion::read(&self.file)?;
+        let Some(file) = &self.file else { return fit::run(&self.fit) };
+        let questions = EvalQuestion::read(file)?;
         let searcher = app.searcher(app.embedder()?)?;
         // The first search pays for cold caches.
         searcher.search(&SearchQuery::new("prova test", 1))?;
@@ -116,18 +124,19 @@ fn measure(question: &EvalQuestion, searcher: &Searcher, weights: Weights) -> an
     let hits = searcher.search(&question.query(weights))?.hits;
     let search_ms = start.elapsed().as_secs_f64() * 1000.0;
     let right_ranks = question.right_ranks(&hits);
-    let evidence = Evidence::of(&question.question, &hits, searcher)?;
+    let grounds = searcher.search(&question.query_like(Evidence::query(&question.question), weights))?.hits;
+    let grounds = Evidence::of(&question.question, &grounds, searcher)?;
     Ok(EvalResult {
         id: question.id.clone(),
         lang: question.lang,
         kind: question.kind.clone(),
         answerable: question.answerable,
+        indexed: question.is_indexed(&searcher.generation())?,
         rank: right_ranks.first().copied(),
         right_ranks,
         right_documents: question.right_documents(),
-        evidence: evidence.probability(),
-        cosine: evidence.cosine,
-        coverage: evidence.coverage,
+        evidence: Gate::fitted().probability(&grounds),
+        grounds,
         search_ms,
     })
 }
@@ -184,14 +193,23 @@ fn print(evaluation: &Evaluation) -> anyhow::Result<()> {
     }
     let gate = &evaluation.gate;
     output::line(format!(
-        "\nabstention: precision {:.3}, recall {:.3} ({} of {} unanswerable questions refused, {} of {} answerable ones)",
+        "\nabstention: precision {:.3}, recall {:.3} ({} of {} unanswerable questions refused, {} of {} answerable ones, {} of \
+         the {} of them whose document is among the first {})",
         gate.abstention_precision,
         gate.abstention_recall,
         gate.refused_unanswerable,
         gate.unanswerable,
         gate.refused_answerable,
-        gate.answerable
+        gate.answerable,
+        gate.refused_found,
+        gate.found,
+        measures::FOUND
     ))?;
+    let curve = gate.curve.iter().map(|point| {
+        format!("{:.1}: {}/{}", point.evidence_min, point.refused_unanswerable, point.refused_answerable)
+    });
+    let curve: Vec<String> = curve.collect();
+    output::line(format!("refused of the unanswerable/answerable by answer.evidence_min: {}", curve.join(", ")))?;
     let ms = &evaluation.search_ms;
     output::line(format!("search: p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms", ms.p50, ms.p95, ms.p99))
 }

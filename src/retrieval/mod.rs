@@ -2,6 +2,7 @@
 //! fused. Knows nothing of folders, prompts or answers.
 
 mod analysis;
+mod asked;
 mod centring;
 mod dense;
 mod embed;
@@ -16,6 +17,7 @@ mod search;
 mod weights;
 
 pub use analysis::{codes, terms};
+pub use asked::{AskedWord, AskedWords};
 pub use embed::{Embedder, EmbedderOptions, EmbeddingModel, PassageEmbedder, Precision};
 pub use error::RetrievalError;
 pub use generation::{

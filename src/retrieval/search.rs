@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::filter::Filter;
 use super::fusion::{self, Fused};
 use super::lexical::{LexicalHit, Words};
-use super::{Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, Weights, terms};
+use super::{AskedWords, Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, Weights, terms};
 use crate::domain::{Language, Passage, Scope};
 
 /// Candidates taken from each side.
@@ -141,11 +141,13 @@ impl Searcher {
         search(&self.generation(), &self.embedder, query)
     }
 
-    /// Share of the live passages in this language that hold the term, between 0 and 1.
-    pub fn term_frequency(&self, term: &str, language: Language) -> Result<f32, RetrievalError> {
+    /// The words of a question, as the live generation knows them; `language`: the question's, if it cannot be told.
+    ///
+    /// # Errors
+    /// Errors of the index.
+    pub fn asked_words(&self, question: &str, language: Language) -> Result<AskedWords, RetrievalError> {
         let generation = self.generation();
-        let passages = generation.summary().passages.max(1);
-        Ok(generation.lexical.passages_with(term, language)? as f32 / passages as f32)
+        AskedWords::of(question, language, &generation.lexical, &generation.pairs)
     }
 }
 

@@ -17,14 +17,30 @@ pub(super) struct RankFigures {
     pub mrr_at_10: f64,
 }
 
-/// Abstention as the positive class: a question is refused when its evidence lies below the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// A right document among so many hits counts as found.
+pub(super) const FOUND: usize = 5;
+
+/// Abstention as the positive class: a question is refused when its evidence lies below the limit. A question is answerable
+/// here when the index holds one of its documents.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct GateFigures {
     pub abstention_precision: f64,
     pub abstention_recall: f64,
     pub unanswerable: usize,
     pub refused_unanswerable: usize,
     pub answerable: usize,
+    pub refused_answerable: usize,
+    /// Answerable ones whose document is among the first hits.
+    pub found: usize,
+    pub refused_found: usize,
+    pub curve: Vec<CurvePoint>,
+}
+
+/// What another limit would refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct CurvePoint {
+    pub evidence_min: f64,
+    pub refused_unanswerable: usize,
     pub refused_answerable: usize,
 }
 
@@ -68,22 +84,35 @@ pub(in crate::cli) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 impl GateFigures {
     pub(super) fn of(results: &[EvalResult], evidence_min: f64) -> Self {
-        let count = |answerable: bool, refused_only: bool| {
-            let counted = |result: &&EvalResult| {
-                result.answerable == answerable && (!refused_only || result.evidence < evidence_min)
-            };
-            results.iter().filter(counted).count()
+        let answerable = |result: &EvalResult| result.answerable && result.indexed;
+        let found = |result: &EvalResult| answerable(result) && result.rank.is_some_and(|rank| rank <= FOUND);
+        let count = |of: &dyn Fn(&EvalResult) -> bool| results.iter().filter(|result| of(result)).count();
+        let refused = |of: &dyn Fn(&EvalResult) -> bool, limit: f64| {
+            count(&|result: &EvalResult| of(result) && result.evidence < limit)
         };
-        let (unanswerable, refused_unanswerable) = (count(false, false), count(false, true));
-        let (answerable, refused_answerable) = (count(true, false), count(true, true));
+        let silent = |result: &EvalResult| !answerable(result);
+        let refused_unanswerable = refused(&silent, evidence_min);
+        let refused_answerable = refused(&answerable, evidence_min);
+        let point = |tenths: u8| {
+            let limit = f64::from(tenths) / 10.0;
+            CurvePoint {
+                evidence_min: limit,
+                refused_unanswerable: refused(&silent, limit),
+                refused_answerable: refused(&answerable, limit),
+            }
+        };
+        let unanswerable = count(&silent);
         let share = |part: usize, of: usize| if of == 0 { 0.0 } else { part as f64 / of as f64 };
         GateFigures {
             abstention_precision: share(refused_unanswerable, refused_unanswerable + refused_answerable),
             abstention_recall: share(refused_unanswerable, unanswerable),
             unanswerable,
             refused_unanswerable,
-            answerable,
+            answerable: count(&answerable),
             refused_answerable,
+            found: count(&found),
+            refused_found: refused(&found, evidence_min),
+            curve: (1..10).map(point).collect(),
         }
     }
 }

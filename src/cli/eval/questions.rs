@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::DEPTH;
 use crate::domain::Language;
-use crate::retrieval::{Hit, SearchQuery, Weights};
+use crate::retrieval::{Generation, Hit, RetrievalError, SearchQuery, Weights};
 
 /// A line of a question file; its format is part of the command contract.
 #[derive(Debug, Deserialize)]
@@ -40,11 +40,31 @@ impl EvalQuestion {
     }
 
     pub fn query(&self, weights: Weights) -> SearchQuery {
+        self.query_like(SearchQuery::new(&self.question, DEPTH), weights)
+    }
+
+    /// `query`, in the documents that this question is asked of.
+    pub fn query_like(&self, query: SearchQuery, weights: Weights) -> SearchQuery {
         let document_language = match self.index_langs[..] {
             [only] => Some(only),
             _ => None,
         };
-        SearchQuery { document_language, weights, ..SearchQuery::new(&self.question, DEPTH) }
+        SearchQuery { document_language, weights, ..query }
+    }
+
+    /// Whether an index holds one of the right documents: without any, nothing in it can answer.
+    ///
+    /// # Errors
+    /// Errors of the index.
+    pub fn is_indexed(&self, generation: &Generation) -> Result<bool, RetrievalError> {
+        for path in self.gold.iter().chain(&self.also_ok) {
+            for collection in &generation.summary().collections {
+                if generation.passages_of(collection, path)? > 0 {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Places of the right documents among the hits, from 1.

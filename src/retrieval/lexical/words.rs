@@ -36,6 +36,12 @@ impl<'a> Words<'a> {
     pub(in crate::retrieval) fn of(text: &'a str, weights: &'a Weights, pairs: &'a TermPairs) -> Self {
         Words { text, language: LanguageDetector.detect(text), weights, pairs }
     }
+
+    /// These words in the language that they are taken to be in when it cannot be told.
+    pub(in crate::retrieval) fn or_in(mut self, language: Language) -> Self {
+        self.language.get_or_insert(language);
+        self
+    }
 }
 
 fn should(field: Field, term: &str, weight: f32) -> (Occur, Box<dyn Query>) {
@@ -45,7 +51,7 @@ fn should(field: Field, term: &str, weight: f32) -> (Occur, Box<dyn Query>) {
 
 impl Lexical {
     /// The words of a question as they would stand in documents of a language.
-    pub(super) fn groups(&self, words: &Words<'_>, language: Language) -> Result<Vec<Group>, RetrievalError> {
+    pub(in crate::retrieval) fn groups(&self, words: &Words<'_>, language: Language) -> Result<Vec<Group>, RetrievalError> {
         let Words { weights, pairs, .. } = words;
         let asked_in = words.language.filter(|_| weights.pairs > 0.0).unwrap_or(language);
         let mut groups = Vec::new();
@@ -75,6 +81,16 @@ impl Lexical {
             groups.push(group);
         }
         Ok(groups)
+    }
+
+    /// For each word of a question whether it stands, as it is written, in any document of either language.
+    pub(in crate::retrieval) fn known(&self, words: &Words<'_>) -> Result<Vec<bool>, RetrievalError> {
+        let language = words.language.unwrap_or(Language::English);
+        let terms = analysis::terms_with_other(words.text, language).into_iter();
+        let known = |(term, same_word): (String, Option<String>)| {
+            Ok(self.knows(&term, language)? || self.knows(same_word.as_deref().unwrap_or(&term), language.other())?)
+        };
+        terms.map(known).collect()
     }
 
     /// Terms of the index that one nobody wrote may be a slip of, the commonest first; `same_word`: what it is in the other
