@@ -6,6 +6,7 @@ mod draft;
 mod event;
 mod evidence;
 mod facts;
+mod follow_up;
 mod gate;
 mod pipeline;
 mod quote;
@@ -25,6 +26,7 @@ use crate::retrieval::{RetrievalError, Searcher};
 
 pub use event::AnswerEvent;
 pub use evidence::Evidence;
+pub use follow_up::{refers_back, self_contained};
 pub use gate::{Gate, Sample};
 
 /// Events that wait for a slow reader; then the model waits.
@@ -98,7 +100,10 @@ impl Answerer {
         tokio::task::spawn_blocking(move || {
             let span = tracing::info_span!("question", trace_id);
             let _entered = span.enter();
-            let language = question.language.or_else(|| LanguageDetector.detect(&question.text));
+            let language = question.language.or_else(|| {
+                let texts = [Some(question.text.as_str()), question.after.as_deref()].into_iter().flatten();
+                texts.filter_map(|text| LanguageDetector.detect(text)).next()
+            });
             let outcome = match place {
                 Err(_) => Err(FailureReason::Busy),
                 Ok(_) if question.text.trim().is_empty() => Err(FailureReason::Empty),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::check::{Checker, Support};
 use super::draft::{Draft, DraftSentence, does_not_know};
 use super::evidence::Evidence;
+use super::follow_up::self_contained;
 use super::gate::Gate;
 use super::quote::{Quote, best_quote};
 use super::{AnswerError, AnswerEvent, Answerer};
@@ -28,6 +29,8 @@ const QUOTE_FIT_GAP: f32 = 0.35;
 struct Run<'a> {
     answerer: &'a Answerer,
     question: &'a Question,
+    /// What is looked for.
+    text: String,
     language: Language,
     start: Instant,
     cancel: &'a CancellationToken,
@@ -60,14 +63,16 @@ pub(super) fn run(
 ) -> Result<(), AnswerError> {
     let start = Instant::now();
     let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
+    let text = self_contained(question);
     let scope = answerer.readership.scope(&question.reader);
-    let mut query = SearchQuery { scope, ..Evidence::query(&question.text) };
+    let mut query = SearchQuery { scope, ..Evidence::query(&text) };
     query.top = query.top.max(passages_max);
     let hits = answerer.searcher.search(&query)?.hits;
     let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
     let mut run = Run {
         answerer,
         question,
+        text,
         language,
         start,
         cancel,
@@ -76,7 +81,7 @@ pub(super) fn run(
         tokens: TokenCounts::default(),
     };
     run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
-    let evidence = Evidence::of(&question.text, &hits, &answerer.searcher)?;
+    let evidence = Evidence::of(&run.text, &hits, &answerer.searcher)?;
     let probability = Gate::fitted().probability(&evidence);
     let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
         run.abstain(&hits)?
@@ -112,7 +117,16 @@ impl Run<'_> {
     fn done(&mut self, text: String, verdict: Verdict, mut citations: Vec<Citation>) -> Answer {
         citations.sort_by_key(|citation| citation.n);
         self.timings.total = milliseconds(self.start);
-        Answer { text, language: self.language, verdict, citations, timings_ms: self.timings, tokens: self.tokens }
+        let question = (self.text != self.question.text).then(|| self.text.clone());
+        Answer {
+            text,
+            question,
+            language: self.language,
+            verdict,
+            citations,
+            timings_ms: self.timings,
+            tokens: self.tokens,
+        }
     }
 
     /// The documents do not say: the closest ones are named.
@@ -173,9 +187,9 @@ impl Run<'_> {
 
     fn quotes<'h>(&self, hits: impl Iterator<Item = &'h Hit>) -> Result<Vec<Quote>, AnswerError> {
         let embedder = self.answerer.searcher.embedder();
-        let vector = embedder.query(&self.question.text)?;
+        let vector = embedder.query(&self.text)?;
         let embed = |texts: &[String]| embedder.passages(texts);
-        hits.map(|hit| Ok(best_quote(&self.question.text, &vector, &hit.passage, &embed)?)).collect()
+        hits.map(|hit| Ok(best_quote(&self.text, &vector, &hit.passage, &embed)?)).collect()
     }
 
     /// Lets the model write and passes on what the passages support.
@@ -262,7 +276,7 @@ impl Run<'_> {
         }
         self.tokens.budget = tokens_max;
         let count = |system: &str, user: &str| engine.prompt_tokens(&messages(system, user)).unwrap_or(usize::MAX);
-        let prompt = prompt::prompt(self.language, &self.question.text, &candidates, tokens_max, count)?;
+        let prompt = prompt::prompt(self.language, &self.text, &candidates, tokens_max, count)?;
         if count(&prompt.system, &prompt.user) > room {
             return Ok(None);
         }
@@ -302,7 +316,7 @@ impl Run<'_> {
         if written.citations.iter().all(|citation| citation.n != n) {
             written.citations.push(citation(n, shown[n - 1], quote));
         }
-        let asked = terms(&self.question.text, self.language);
+        let asked = terms(&self.text, self.language);
         written.informs |= terms(&sentence.text, self.language).iter().any(|term| !asked.contains(term));
         self.send(AnswerEvent::Text(piece))
     }

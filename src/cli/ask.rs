@@ -12,6 +12,9 @@ use crate::domain::{Question, Reader};
 #[derive(Debug, Args)]
 pub(super) struct AskArguments {
     question: String,
+    /// What was asked before, if the question refers to it
+    #[arg(long, value_name = "QUESTION")]
+    after: Option<String>,
     /// How many passages the model reads at most
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=20))]
     top: Option<u16>,
@@ -25,6 +28,7 @@ impl AskArguments {
         let stop = super::stop_on_signal()?;
         let Some(parts) = app.load(&stop).await? else { return Ok(()) };
         let mut question = Question::new(self.question, Reader::Operator);
+        question.after = self.after;
         question.passages_max = self.top.map(usize::from);
         let mut events = parts.answerer.ask(question, stop.clone());
         if self.json {

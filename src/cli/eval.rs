@@ -205,9 +205,10 @@ fn print(evaluation: &Evaluation) -> anyhow::Result<()> {
         gate.found,
         measures::FOUND
     ))?;
-    let curve = gate.curve.iter().map(|point| {
-        format!("{:.1}: {}/{}", point.evidence_min, point.refused_unanswerable, point.refused_answerable)
-    });
+    let curve = gate
+        .curve
+        .iter()
+        .map(|point| format!("{:.1}: {}/{}", point.evidence_min, point.refused_unanswerable, point.refused_answerable));
     let curve: Vec<String> = curve.collect();
     output::line(format!("refused of the unanswerable/answerable by answer.evidence_min: {}", curve.join(", ")))?;
     let ms = &evaluation.search_ms;

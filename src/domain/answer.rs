@@ -56,6 +56,9 @@ pub struct Answer {
     /// CommonMark with citation marks `[n]`.
     #[serde(rename = "answer")]
     pub text: String,
+    /// What was looked for, where that is not the question as it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
     pub language: Language,
     pub verdict: Verdict,
     pub citations: Vec<Citation>,

@@ -15,7 +15,7 @@ pub struct Conversation {
     pub language: Option<Language>,
     /// The people want the language of each question, whatever is set for the chat around.
     pub any_language: bool,
-    /// What a follow-up refers to.
+    /// What a follow-up refers to: the last question that was not one itself.
     pub last_question: Option<String>,
     /// The message whose answer is the newest here.
     pub last_answered: Option<MessageId>,

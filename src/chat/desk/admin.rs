@@ -72,7 +72,8 @@ impl<S: Surface> Desk<S> {
         let person = Principal { platform: self.platform, id: id.to_owned() };
         let key = unasked(&chat, "welcome");
         let message = unasked_message(Thread { chat, id: None }, person, key.1);
-        let talk = Talk { message: &message, language, set_language: None, role: Role::Member, renewed: false };
+        let talk =
+            Talk { message: &message, language, set_language: None, role: Role::Member, before: None, renewed: false };
         self.say(&talk, phrases::welcome(language)).await.map(drop)
     }
 

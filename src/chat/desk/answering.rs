@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::talk::Talk;
 use super::{Desk, Progress, Running, phrases};
+use crate::answer::refers_back;
 use crate::chat::clock;
 use crate::chat::delivery::{Delivered, Draft, DraftState, Ending, Form, Parcel, Surface, write};
 use crate::domain::{Language, Platform, Question, Thread};
@@ -41,7 +42,8 @@ impl<S: Surface> Desk<S> {
         let cancel = self.shared.stop.child_token();
         let running = Running { cancel: cancel.clone(), superseded: Arc::default() };
         let noted = Noted::new(self, parcel.question.clone(), running.clone());
-        let question = Question { language: talk.set_language, ..Question::new(text, talk.reader()) };
+        let question =
+            Question { after: talk.before.clone(), language: talk.set_language, ..Question::new(text, talk.reader()) };
         let (drafts, seen) = watch::channel(Draft::default());
         let form = Form { characters_max: self.courier.characters_max(), preface: preface(talk, text) };
         let delivering = async {
@@ -110,7 +112,9 @@ impl<S: Surface> Desk<S> {
         if !matches!(ending, Ending::Answered(_)) {
             return Ok(());
         }
-        let question: String = text.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect();
+        // The subject stays what it is as long as people follow it up.
+        let subject = if refers_back(text) { talk.before.as_deref().unwrap_or(text) } else { text };
+        let question: String = subject.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect();
         let answered = talk.message.id.clone();
         let noted = move |conversation: &mut Conversation| {
             conversation.last_question = Some(question);

@@ -42,7 +42,7 @@ impl<S: Surface> Desk<S> {
         };
         let id = MessageId(format!("asked in {}: {}", talk.message.thread.chat, talk.message.id));
         let message = unasked_message(Thread { chat, id: None }, person.clone(), id);
-        let alone = Talk { message: &message, renewed: false, ..*talk };
+        let alone = Talk { message: &message, before: None, renewed: false, ..*talk };
         let parts = Draft::said_in_parts(&markdown, talk.language, self.courier.characters_max());
         self.bring(&alone, parts).await
     }

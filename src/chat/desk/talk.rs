@@ -21,6 +21,8 @@ pub(super) struct Talk<'a> {
     /// That of answers in this thread, if somebody set it.
     pub(super) set_language: Option<Language>,
     pub(super) role: Role,
+    /// The last question of this conversation that stood by itself.
+    pub(super) before: Option<String>,
     /// The message was edited: its answer is renewed.
     pub(super) renewed: bool,
 }
@@ -117,6 +119,7 @@ impl<S: Surface> Desk<S> {
         if wish == Wish::Nothing {
             return Ok(Progress::Finished);
         }
+        let before = conversation.as_ref().and_then(|conversation| conversation.last_question.clone());
         // What was set for a whole channel holds in its threads until they have a language of their own.
         let mut known = [conversation, of_chat].into_iter().flatten();
         let set_language =
@@ -129,7 +132,8 @@ impl<S: Surface> Desk<S> {
         };
         let spoken = set_language.or(spoken);
         let role = self.access.role(&message.author, &message.thread.chat, message.external).await?;
-        let talk = Talk { message, language: spoken.unwrap_or(Language::English), set_language, role, renewed };
+        let language = spoken.unwrap_or(Language::English);
+        let talk = Talk { message, language, set_language, role, before, renewed };
         match role {
             Role::Excluded => Ok(Progress::Finished),
             Role::Told => self.turn_away_again(&talk).await,
@@ -289,7 +293,7 @@ impl<S: Surface> Desk<S> {
         let key = unasked(&chat, &format!("opened {}", opened.thread.id.as_deref().unwrap_or_default()));
         let message = unasked_message(opened.thread.clone(), opened.author.clone(), key.1);
         let role = self.access.role(&opened.author, &chat, false).await?;
-        let talk = Talk { message: &message, language, set_language: None, role, renewed: false };
+        let talk = Talk { message: &message, language, set_language: None, role, before: None, renewed: false };
         match role {
             Role::Excluded => Ok(Progress::Finished),
             Role::Told => self.turn_away_again(&talk).await,

@@ -6,10 +6,53 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::DEPTH;
-use crate::domain::Language;
+use crate::answer::{refers_back, self_contained};
+use crate::domain::{Language, Question, Reader};
 use crate::retrieval::{Generation, Hit, RetrievalError, SearchQuery, Weights};
 
-/// A line of a question file; its format is part of the command contract.
+/// A line of a question file, or of a file of dialogues; their formats are part of the command contract.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Dialogue { id: String, lang: Language, turns: Vec<Turn> },
+    Question(EvalQuestion),
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    question: String,
+    gold: Vec<String>,
+}
+
+impl Line {
+    /// The turns of a dialogue as they are looked for, each after the last one that stood by itself.
+    fn questions(self) -> Vec<EvalQuestion> {
+        let (id, lang, turns) = match self {
+            Line::Question(question) => return vec![question],
+            Line::Dialogue { id, lang, turns } => (id, lang, turns),
+        };
+        let mut subject: Option<String> = None;
+        let ask = |(at, turn): (usize, Turn)| {
+            let asked = Question { after: subject.clone(), ..Question::new(&turn.question, Reader::Operator) };
+            if subject.is_none() || !refers_back(&turn.question) {
+                subject = Some(turn.question);
+            }
+            EvalQuestion {
+                id: format!("{id}.{}", at + 1),
+                lang,
+                question: self_contained(&asked),
+                answerable: true,
+                kind: if at == 0 { "opening" } else { "follow-up" }.to_owned(),
+                index_langs: Vec::new(),
+                gold: turn.gold,
+                also_ok: Vec::new(),
+            }
+        };
+        turns.into_iter().enumerate().map(ask).collect()
+    }
+}
+
+/// A question whose answer is known.
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct EvalQuestion {
     pub id: String,
@@ -17,6 +60,8 @@ pub(in crate::cli) struct EvalQuestion {
     pub question: String,
     pub answerable: bool,
     pub kind: String,
+    /// Empty: both.
+    #[serde(default)]
     index_langs: Vec<Language>,
     #[serde(default)]
     gold: Vec<String>,
@@ -34,7 +79,8 @@ impl EvalQuestion {
             .map(|(at, line)| {
                 serde_json::from_str(line).with_context(|| format!("{}, line {}", file.display(), at + 1))
             })
-            .collect::<anyhow::Result<Vec<EvalQuestion>>>()?;
+            .collect::<anyhow::Result<Vec<Line>>>()?;
+        let questions: Vec<EvalQuestion> = questions.into_iter().flat_map(Line::questions).collect();
         anyhow::ensure!(!questions.is_empty(), "{} holds no question", file.display());
         Ok(questions)
     }

@@ -51,7 +51,11 @@ fn should(field: Field, term: &str, weight: f32) -> (Occur, Box<dyn Query>) {
 
 impl Lexical {
     /// The words of a question as they would stand in documents of a language.
-    pub(in crate::retrieval) fn groups(&self, words: &Words<'_>, language: Language) -> Result<Vec<Group>, RetrievalError> {
+    pub(in crate::retrieval) fn groups(
+        &self,
+        words: &Words<'_>,
+        language: Language,
+    ) -> Result<Vec<Group>, RetrievalError> {
         let Words { weights, pairs, .. } = words;
         let asked_in = words.language.filter(|_| weights.pairs > 0.0).unwrap_or(language);
         let mut groups = Vec::new();
