@@ -28,6 +28,8 @@ pub struct Evidence {
     /// Share of those that no document holds: likely the very thing that is asked about. Less in a small index, which lacks
     /// many words.
     pub unknown: f32,
+    /// How far the score of the best hit stands above what an everyday question reaches in this index.
+    pub rise: f32,
 }
 
 impl Evidence {
@@ -54,7 +56,8 @@ impl Evidence {
             if all > 0.0 { lost.map(|word| asked.rarity(word)).sum::<f32>() / all } else { 0.0 }
         };
         let size = (asked.passages().max(1) as f32).ln() / PASSAGES_OF_MANY.ln();
-        Ok(Evidence { lead: best.score - mean, missing: share(true), unknown: share(false) * size })
+        let rise = best.score - searcher.everyday_score()?;
+        Ok(Evidence { lead: best.score - mean, missing: share(true), unknown: share(false) * size, rise })
     }
 }
 

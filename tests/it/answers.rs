@@ -58,6 +58,19 @@ fn an_unanswerable_question_is_answered_by_saying_so_in_its_language() {
 }
 
 #[test]
+fn a_follow_up_is_answered_about_what_it_follows() {
+    let Some(data) = handbook() else { return };
+    let ask = |question: &str, after: &str| json(cervella(data).args(["ask", question, "--after", after, "--json"]));
+    let answer = ask("e come le chiedo?", "quanti giorni di ferie ho all'anno?");
+    assert_eq!(answer["question"], "quanti giorni di ferie ho all'anno?\ne come le chiedo?");
+    let cited: Vec<&str> = answer["citations"].as_array().unwrap().iter().filter_map(|c| c["path"].as_str()).collect();
+    assert!(cited.contains(&"it/persone/ferie-e-permessi.md"), "{answer}");
+    let answer = ask("How do I get a VPN account?", "quanti giorni di ferie ho all'anno?");
+    assert!(answer["question"].is_null(), "{answer}");
+    assert_eq!(answer["language"], "en");
+}
+
+#[test]
 fn ask_prints_what_scripts_rely_on() {
     let Some(data) = handbook() else { return };
     let answer = json(cervella(data).args(["ask", "How many days of annual leave do I have?", "--json"]));

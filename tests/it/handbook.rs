@@ -1,6 +1,6 @@
 //! Retrieval and the evidence gate on the questions about the sample handbook.
 
-use crate::support::{cervella, handbook, json, root, stdout};
+use crate::support::{cervella, handbook, json, root, run, stdout};
 
 #[test]
 fn handbook_questions_find_their_documents() {
@@ -61,4 +61,40 @@ fn the_language_filter_holds() {
         assert!(!hits.is_empty());
         assert!(hits.iter().all(|hit| hit["language"] == language), "{hits:?}");
     }
+}
+
+#[test]
+fn the_gate_is_fitted_to_what_was_measured() {
+    let Some(data) = handbook() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let measure = |name: &str| {
+        let results = folder.path().join(name);
+        let questions = root().join("tests/fixtures/handbook_questions.jsonl");
+        std::fs::write(&results, stdout(cervella(data).arg("eval").arg(questions).arg("--json"))).unwrap();
+        results
+    };
+    let results = measure("results.json");
+    let gate = json(cervella(data).arg("eval").arg("--fit").arg(&results));
+    assert!(gate["lead"].as_f64().unwrap() > 0.0 && gate["unknown"].as_f64().unwrap() < 0.0, "{gate}");
+
+    let refused = run(cervella(data).arg("eval").arg("--fit").arg(root().join("Cargo.toml")));
+    assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("is not what `cervella eval --json` prints"), "{message}");
+}
+
+#[test]
+fn turns_of_a_dialogue_are_measured_as_they_are_looked_for() {
+    let Some(data) = handbook() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let dialogue = folder.path().join("dialogue.jsonl");
+    let turns = r#"{"id":"d1","lang":"it","turns":[
+        {"question":"quanti giorni di ferie ho all'anno?","gold":["it/persone/ferie-e-permessi.md"]},
+        {"question":"e come le chiedo?","gold":["it/persone/ferie-e-permessi.md"]}]}"#;
+    std::fs::write(&dialogue, turns.replace('\n', " ")).unwrap();
+    let evaluation = json(cervella(data).arg("eval").arg(&dialogue).arg("--json"));
+    let found: Vec<_> =
+        evaluation["results"].as_array().unwrap().iter().map(|r| (&r["id"], &r["kind"], &r["rank"])).collect();
+    assert_eq!(found.len(), 2, "{evaluation}");
+    assert_eq!(found[1], (&"d1.2".into(), &"follow-up".into(), &1.into()));
 }

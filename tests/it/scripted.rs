@@ -209,6 +209,7 @@ pub fn failed() -> Step {
 pub fn done(verdict: Verdict, text: &str, citations: Vec<Citation>) -> Step {
     Step::Tell(AnswerEvent::Done(Box::new(Answer {
         text: text.to_owned(),
+        question: None,
         language: Language::Italian,
         verdict,
         citations,

@@ -207,6 +207,7 @@ mod tests {
     fn answer(text: &str) -> AnswerEvent {
         AnswerEvent::Done(Box::new(Answer {
             text: text.into(),
+            question: None,
             language: Language::Italian,
             verdict: Verdict::Answered,
             citations: vec![citation()],

@@ -11,6 +11,7 @@ mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,8 @@ pub struct Generation {
     pub(super) vectors: Vectors,
     part_vectors: Vectors,
     pub(super) pairs: TermPairs,
+    /// See [`super::Searcher::everyday_score`]; known when it was first asked for.
+    pub(super) everyday_score: OnceLock<f32>,
     summary: GenerationSummary,
 }
 
@@ -182,7 +185,15 @@ impl Generation {
             return Err(RetrievalError::damaged(folder, "its vectors are not those of its model"));
         }
         let pairs = TermPairs::read(&folder.join(PAIRS))?;
-        Ok(Generation { folder: folder.to_owned(), lexical, vectors, part_vectors, pairs, summary })
+        Ok(Generation {
+            folder: folder.to_owned(),
+            lexical,
+            vectors,
+            part_vectors,
+            pairs,
+            everyday_score: OnceLock::new(),
+            summary,
+        })
     }
 
     /// `question`: its vector, centred if the weights say so.
