@@ -11,6 +11,9 @@ const OTHERS_FROM: usize = 3;
 /// Score of a hit that is not there, in a small index: what the passages of a small handbook score that have nothing to do
 /// with the question (median of 60 questions).
 const CROWD: f32 = 0.17;
+/// Score from which on a hit is about what was asked: few answered questions have no hit that reaches it,
+/// and nearly all about something else have none in a small index. A large one has something near to any question.
+const RELATED: f32 = 0.25;
 /// The hits whose words count.
 const WORDS_OF: usize = 5;
 /// Passages of an index in which a word that nobody wrote counts in full.
@@ -28,8 +31,8 @@ pub struct Evidence {
     /// Share of those that no document holds: likely the very thing that is asked about. Less in a small index, which lacks
     /// many words.
     pub unknown: f32,
-    /// How far the score of the best hit stands above what an everyday question reaches in this index.
-    pub rise: f32,
+    /// How much the score of the best hit lacks to what related passages reach.
+    pub shortfall: f32,
 }
 
 impl Evidence {
@@ -56,8 +59,8 @@ impl Evidence {
             if all > 0.0 { lost.map(|word| asked.rarity(word)).sum::<f32>() / all } else { 0.0 }
         };
         let size = (asked.passages().max(1) as f32).ln() / PASSAGES_OF_MANY.ln();
-        let rise = best.score - searcher.everyday_score()?;
-        Ok(Evidence { lead: best.score - mean, missing: share(true), unknown: share(false) * size, rise })
+        let shortfall = (RELATED - best.score).max(0.0);
+        Ok(Evidence { lead: best.score - mean, missing: share(true), unknown: share(false) * size, shortfall })
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Gate {
     lead: f64,
     missing: f64,
     unknown: f64,
-    rise: f64,
+    shortfall: f64,
 }
 
 /// A question whose answer is known to stand in the hits, or not.
@@ -47,7 +47,7 @@ impl Gate {
 
     /// That the hits hold the answer, between 0 and 1.
     pub fn probability(&self, evidence: &Evidence) -> f64 {
-        let weights = [self.lead, self.missing, self.unknown, self.rise];
+        let weights = [self.lead, self.missing, self.unknown, self.shortfall];
         logistic(self.bias + dot(&weights, &features(evidence)))
     }
 
@@ -78,21 +78,21 @@ impl Gate {
             bias -= RATE * of_bias / count;
             weights.iter_mut().zip(of_weights).for_each(|(weight, slope)| *weight -= RATE * slope / count);
         }
-        let [lead, missing, unknown, rise] = std::array::from_fn(|at| weights[at] / scale.deviation[at]);
+        let [lead, missing, unknown, shortfall] = std::array::from_fn(|at| weights[at] / scale.deviation[at]);
         let mut scores: Vec<f64> = samples
             .iter()
             .zip(&rows)
             .filter(|(sample, _)| sample.is_answered)
-            .map(|(_, row)| dot(&[lead, missing, unknown, rise], row))
+            .map(|(_, row)| dot(&[lead, missing, unknown, shortfall], row))
             .collect();
         scores.sort_by(f64::total_cmp);
         let bias = -scores[(REFUSED * scores.len() as f64) as usize];
-        Some(Gate { version: Gate::VERSION, bias, lead, missing, unknown, rise })
+        Some(Gate { version: Gate::VERSION, bias, lead, missing, unknown, shortfall })
     }
 }
 
 fn features(evidence: &Evidence) -> [f64; FEATURES] {
-    [evidence.lead, evidence.missing, evidence.unknown, evidence.rise].map(f64::from)
+    [evidence.lead, evidence.missing, evidence.unknown, evidence.shortfall].map(f64::from)
 }
 
 fn dot(a: &[f64; FEATURES], b: &[f64; FEATURES]) -> f64 {
@@ -157,7 +157,7 @@ mod tests {
         #[test]
         fn more_that_nobody_wrote_is_never_more_evidence(lead in 0.0f32..1.0, missing in 0.0f32..1.0, unknown in 0.0f32..1.0) {
             let gate = Gate::fitted();
-            let known = Evidence { lead, missing, unknown: 0.0, rise: 0.0 };
+            let known = Evidence { lead, missing, unknown: 0.0, shortfall: 0.0 };
             let (less, more) = (gate.probability(&Evidence { unknown, ..known }), gate.probability(&known));
             prop_assert!(less <= more && less >= 0.0 && more <= 1.0);
         }

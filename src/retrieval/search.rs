@@ -114,10 +114,7 @@ impl Searcher {
         if self.store.current_name()? == self.generation().name() {
             return Ok(None);
         }
-        let successor = open_for(&self.store, &self.embedder)?;
-        // The next question need not wait for it.
-        everyday_score(&successor, &self.embedder)?;
-        Ok(Some(successor))
+        open_for(&self.store, &self.embedder).map(Some)
     }
 
     pub fn adopt(&self, successor: Generation) {
@@ -142,15 +139,6 @@ impl Searcher {
     /// `Busy` or `Stopped` from the embedder, errors of the index.
     pub fn search(&self, query: &SearchQuery) -> Result<Hits, RetrievalError> {
         search(&self.generation(), &self.embedder, query)
-    }
-
-    /// What the best hit of a question scores that was not written for the live generation: the median of some everyday
-    /// ones. A large index holds something near to any question, a small one does not.
-    ///
-    /// # Errors
-    /// Errors of the index.
-    pub fn everyday_score(&self) -> Result<f32, RetrievalError> {
-        everyday_score(&self.generation(), &self.embedder)
     }
 
     /// The words of a question, as the live generation knows them; `language`: the question's, if it cannot be told.
@@ -237,20 +225,6 @@ pub fn search_by(
     let hits = ranking.into_hits();
     timings.total = milliseconds(start);
     Ok(Hits { hits, timings })
-}
-
-fn everyday_score(generation: &Generation, embedder: &Embedder) -> Result<f32, RetrievalError> {
-    if let Some(known) = generation.everyday_score.get() {
-        return Ok(*known);
-    }
-    let mut scores = Vec::new();
-    for (text, vector) in embedder.everyday() {
-        let hits = search_by(generation, &SearchQuery::new(*text, 1), || Ok(vector.clone()))?.hits;
-        scores.push(hits.first().map_or(0.0, |hit| hit.score));
-    }
-    scores.sort_by(f32::total_cmp);
-    let median = scores.get(scores.len() / 2).copied().unwrap_or(0.0);
-    Ok(*generation.everyday_score.get_or_init(|| median))
 }
 
 fn open_for(store: &IndexStore, embedder: &Embedder) -> Result<Generation, RetrievalError> {

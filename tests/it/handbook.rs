@@ -74,8 +74,11 @@ fn the_gate_is_fitted_to_what_was_measured() {
         results
     };
     let results = measure("results.json");
-    let gate = json(cervella(data).arg("eval").arg("--fit").arg(&results));
-    assert!(gate["lead"].as_f64().unwrap() > 0.0 && gate["unknown"].as_f64().unwrap() < 0.0, "{gate}");
+    let fitted = run(cervella(data).arg("eval").arg("--fit").arg(&results));
+    let gate: serde_json::Value = serde_json::from_slice(&fitted.stdout).unwrap();
+    assert!(gate["lead"].as_f64().unwrap() > 0.0, "{gate}");
+    let told = String::from_utf8(fitted.stderr).unwrap();
+    assert!(told.contains("of 8 unanswerable") && told.contains("answerable questions refused"), "{told}");
 
     let refused = run(cervella(data).arg("eval").arg("--fit").arg(root().join("Cargo.toml")));
     assert_eq!(refused.status.code(), Some(1));

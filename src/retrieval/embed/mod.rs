@@ -19,12 +19,10 @@ pub use passages::PassageEmbedder;
 
 use super::RetrievalError;
 use super::centring::{LanguageMeans, LanguageSums, QUESTIONS};
-use crate::domain::{Language, LanguageDetector};
+use crate::domain::LanguageDetector;
 
 /// Requests that may wait for the thread.
 const QUEUE_MAX: usize = 64;
-/// One everyday question in so many is kept.
-const EVERYDAY_STEP: usize = 4;
 /// Of a text whose tokens cannot be counted.
 const BYTES_PER_TOKEN: usize = 4;
 
@@ -68,15 +66,11 @@ pub struct Embedder {
     model: EmbeddingModel,
     /// What questions have in common.
     question_means: LanguageMeans,
-    everyday: Vec<EverydayQuestion>,
     /// Loaded when it is first needed: most commands only search. `None`: it cannot be.
     tokenizer: OnceLock<Option<Tokenizer>>,
     jobs: Option<mpsc::SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
-
-/// A question about nothing in particular and its centred vector.
-type EverydayQuestion = (&'static str, Vec<f32>);
 
 struct Job {
     texts: Vec<String>,
@@ -91,7 +85,7 @@ impl Embedder {
     pub fn start(options: &EmbedderOptions) -> Result<Self, RetrievalError> {
         let environment = load_runtime(&options.runtime)?;
         let Loaded { model, mut session } = load_model(options, environment)?;
-        let (question_means, everyday) = everyday_questions(&mut session, model.dims)?;
+        let question_means = question_means(&mut session, model.dims)?;
         let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("embed".to_owned())
@@ -103,7 +97,7 @@ impl Embedder {
             })
             .map_err(RetrievalError::file("start the embedding thread for", &options.model))?;
         let (options, jobs, thread) = (options.clone(), Some(jobs), Some(thread));
-        Ok(Embedder { options, model, question_means, everyday, tokenizer: OnceLock::new(), jobs, thread })
+        Ok(Embedder { options, model, question_means, tokenizer: OnceLock::new(), jobs, thread })
     }
 
     /// Another copy of the model, for the passages of an index run.
@@ -139,11 +133,6 @@ impl Embedder {
     /// As [`Embedder::query`].
     pub(super) fn centred_query(&self, text: &str) -> Result<Vec<f32>, RetrievalError> {
         Ok(self.question_means.centred(&self.query(text)?, LanguageDetector.detect(text)))
-    }
-
-    /// Some questions about nothing in particular, with their centred vectors.
-    pub(super) fn everyday(&self) -> &[EverydayQuestion] {
-        &self.everyday
     }
 
     /// The vectors of a few texts as passages, in their order: `dims` values each, unit length.
@@ -193,25 +182,11 @@ fn embed(session: &mut TextEmbedding, texts: &[String]) -> Result<Vec<Vec<f32>>,
         .map_err(|e| failed(e.to_string()))
 }
 
-/// The mean of all everyday questions, and some of them, centred.
-fn everyday_questions(
-    session: &mut TextEmbedding,
-    dims: usize,
-) -> Result<(LanguageMeans, Vec<EverydayQuestion>), RetrievalError> {
+fn question_means(session: &mut TextEmbedding, dims: usize) -> Result<LanguageMeans, RetrievalError> {
     let mut sums = LanguageSums::new(dims);
-    let mut some = Vec::new();
     for (language, questions) in QUESTIONS {
         let texts: Vec<String> = questions.iter().map(|question| format!("{QUERY_PREFIX}{question}")).collect();
-        for (at, (text, vector)) in questions.iter().zip(embed(session, &texts)?).enumerate() {
-            sums.add(language, vector.iter().copied());
-            if at % EVERYDAY_STEP == 0 {
-                some.push((language, *text, vector));
-            }
-        }
+        embed(session, &texts)?.into_iter().for_each(|vector| sums.add(language, vector.into_iter()));
     }
-    let means = sums.means();
-    let centre =
-        |(language, text, vector): (Language, &'static str, Vec<f32>)| (text, means.centred(&vector, Some(language)));
-    let some = some.into_iter().map(centre).collect();
-    Ok((means, some))
+    Ok(sums.means())
 }

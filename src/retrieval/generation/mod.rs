@@ -11,7 +11,6 @@ mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,8 +111,6 @@ pub struct Generation {
     pub(super) vectors: Vectors,
     part_vectors: Vectors,
     pub(super) pairs: TermPairs,
-    /// See [`super::Searcher::everyday_score`]; known when it was first asked for.
-    pub(super) everyday_score: OnceLock<f32>,
     summary: GenerationSummary,
 }
 
@@ -185,15 +182,7 @@ impl Generation {
             return Err(RetrievalError::damaged(folder, "its vectors are not those of its model"));
         }
         let pairs = TermPairs::read(&folder.join(PAIRS))?;
-        Ok(Generation {
-            folder: folder.to_owned(),
-            lexical,
-            vectors,
-            part_vectors,
-            pairs,
-            everyday_score: OnceLock::new(),
-            summary,
-        })
+        Ok(Generation { folder: folder.to_owned(), lexical, vectors, part_vectors, pairs, summary })
     }
 
     /// `question`: its vector, centred if the weights say so.
