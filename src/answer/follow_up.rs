@@ -59,7 +59,7 @@ pub fn refers_back(text: &str) -> bool {
         let opening: Vec<&str> = opening.split(' ').collect();
         words.len() > opening.len() && words.starts_with(&opening)
     };
-    if OPENINGS.iter().any(|opening| begins_with(&opening)) {
+    if OPENINGS.iter().any(begins_with) {
         return true;
     }
     let language = LanguageDetector.detect(text).unwrap_or(Language::Italian);
@@ -67,7 +67,7 @@ pub fn refers_back(text: &str) -> bool {
         return false;
     }
     let pronoun = |word: &&str| PRONOUNS.contains(word) || ENCLITICS.iter().any(|ending| word.ends_with(ending));
-    PREPOSITIONS.iter().any(|preposition| begins_with(&preposition)) || words.iter().any(pronoun)
+    PREPOSITIONS.iter().any(begins_with) || words.iter().any(pronoun)
 }
 
 /// A question as it is looked for: by itself, or together with the one that it refers back to.
