@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust and Python: a browser for the chat page, the vocabulary of Llama 3.1, and the
-# official clients of the chat platforms.
+# Installs what the tests need beside Rust and Python: a browser for the chat page, programs that read scanned pages, the
+# vocabulary of Llama 3.1, and the official clients of the chat platforms.
 set -euo pipefail
 
 models=${CERVELLA_TEST_MODELS:-${XDG_DATA_HOME:-$HOME/.local/share}/cervella/models}
@@ -20,13 +20,17 @@ fi
 # The official clients that the played platforms are held against.
 "$(dirname "$0")/setup_contract.sh"
 
-if command -v chromedriver >/dev/null && command -v chromium >/dev/null; then
+missing=()
+command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
+command -v pdftoppm >/dev/null || missing+=(poppler-utils)
+tesseract --list-langs 2>/dev/null | grep -qx ita || missing+=(tesseract-ocr tesseract-ocr-ita)
+if [ ${#missing[@]} = 0 ]; then
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  echo "chromium and chromedriver are missing: install them, or the browser test will be skipped" >&2
+  echo "${missing[*]} are missing: install them, or the tests of the browser or of scanned pages will be skipped" >&2
   exit 0
 fi
 sudo=$([ "$(id -u)" = 0 ] || echo sudo)
 $sudo apt-get update -qq
-$sudo apt-get install -qq --yes --no-install-recommends chromium chromium-driver >/dev/null
+$sudo apt-get install -qq --yes --no-install-recommends "${missing[@]}" >/dev/null

@@ -238,7 +238,8 @@ impl App {
         Ok(Some(Loaded { answerer, indexing, model }))
     }
 
-    fn answerer(&self, searcher: Arc<Searcher>, engine: Option<Arc<Engine>>) -> Arc<Answerer> {
+    /// `engine`: `None` for answers that are quotes.
+    pub fn answerer(&self, searcher: Arc<Searcher>, engine: Option<Arc<Engine>>) -> Arc<Answerer> {
         let settings = &self.settings.answer;
         let options = AnswerOptions {
             passages_max: settings.passages_max,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::retrieval::{AskedWord, AskedWords, Hit, RetrievalError, SearchQuery, Searcher};
+use crate::retrieval::{AskedWord, AskedWords, Hit, SearchQuery};
 
 /// Hits that evidence is made of.
 const DEPTH: usize = 10;
@@ -41,18 +41,14 @@ impl Evidence {
         SearchQuery { per_document: 2, ..SearchQuery::new(question, DEPTH) }
     }
 
-    /// `hits`: of [`Evidence::query`], more may follow.
-    ///
-    /// # Errors
-    /// Errors of the index.
-    pub fn of(question: &str, hits: &[Hit], searcher: &Searcher) -> Result<Self, RetrievalError> {
-        let Some(best) = hits.first() else { return Ok(Evidence { unknown: 1.0, ..Evidence::default() }) };
+    /// `asked`: the question's words; `hits`: of [`Evidence::query`], more may follow.
+    pub fn of(asked: &AskedWords, hits: &[Hit]) -> Self {
+        let Some(best) = hits.first() else { return Evidence { unknown: 1.0, ..Evidence::default() } };
         let others = &hits[hits.len().min(OTHERS_FROM)..hits.len().min(DEPTH)];
         let mean =
             others.iter().map(|hit| hit.score).chain(std::iter::repeat(CROWD)).take(DEPTH - OTHERS_FROM).sum::<f32>()
                 / (DEPTH - OTHERS_FROM) as f32;
-        let asked = searcher.asked_words(question, best.passage.language)?;
-        let lost = lost(&asked, &hits[..hits.len().min(WORDS_OF)]);
+        let lost = lost(asked, &hits[..hits.len().min(WORDS_OF)]);
         let share = |known: bool| {
             let all: f32 = asked.iter().map(|word| asked.rarity(word)).sum();
             let lost = lost.iter().filter(|word| word.is_known == known);
@@ -60,7 +56,7 @@ impl Evidence {
         };
         let size = (asked.passages().max(1) as f32).ln() / PASSAGES_OF_MANY.ln();
         let shortfall = (RELATED - best.score).max(0.0);
-        Ok(Evidence { lead: best.score - mean, missing: share(true), unknown: share(false) * size, shortfall })
+        Evidence { lead: best.score - mean, missing: share(true), unknown: share(false) * size, shortfall }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::retrieval::codes;
 
 /// The numbers and codes of a text in a form in which Italian and English writing are equal: `1.000,50` and `1,000.50`
 /// are `1000.5`.
-pub(super) fn facts(text: &str) -> HashSet<String> {
+pub fn facts(text: &str) -> HashSet<String> {
     let mut found: HashSet<String> = HashSet::new();
     for word in codes(text) {
         match number(&word) {

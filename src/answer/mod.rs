@@ -26,6 +26,7 @@ use crate::retrieval::{RetrievalError, Searcher};
 
 pub use event::AnswerEvent;
 pub use evidence::Evidence;
+pub use facts::facts;
 pub use follow_up::{refers_back, self_contained};
 pub use gate::{Gate, Sample};
 

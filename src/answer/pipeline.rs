@@ -10,27 +10,32 @@ use super::draft::{Draft, DraftSentence, does_not_know};
 use super::evidence::Evidence;
 use super::follow_up::self_contained;
 use super::gate::Gate;
-use super::quote::{Quote, best_quote};
+use super::quote::Quote;
 use super::{AnswerError, AnswerEvent, Answerer};
 use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, Reader, TokenCounts, Verdict};
 use crate::inference::{
     ChatMessage, ChatRole, Engine, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
 use crate::prompt::{self, Candidate, Reference};
-use crate::retrieval::{Hit, SearchQuery, terms};
+use crate::retrieval::{AskedWords, Hit, SearchQuery, terms};
 
 /// Documents that are named when the answer is that the documents do not say.
 const CLOSEST: usize = 3;
 /// Passages that an answer made of quotes may draw on.
 const QUOTES: usize = 3;
 /// How much worse than the best quote another one may fit and still be shown.
-const QUOTE_FIT_GAP: f32 = 0.35;
+const QUOTE_FIT_GAP: f32 = 0.2;
+/// The first hits, among which those in the reader's language come first unless they score less by more than this.
+const OWN_LANGUAGE_AMONG: usize = 4;
+const OWN_LANGUAGE_SCORE: f32 = 0.03;
 
 struct Run<'a> {
     answerer: &'a Answerer,
     question: &'a Question,
     /// What is looked for.
     text: String,
+    /// The words of that.
+    asked: AskedWords,
     language: Language,
     start: Instant,
     cancel: &'a CancellationToken,
@@ -67,12 +72,16 @@ pub(super) fn run(
     let scope = answerer.readership.scope(&question.reader);
     let mut query = SearchQuery { scope, ..Evidence::query(&text) };
     query.top = query.top.max(passages_max);
-    let hits = answerer.searcher.search(&query)?.hits;
+    let mut hits = answerer.searcher.search(&query)?.hits;
     let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
+    let asked = answerer.searcher.asked_words(&text, &hits)?;
+    let evidence = Evidence::of(&asked, &hits);
+    prefer(language, &mut hits);
     let mut run = Run {
         answerer,
         question,
         text,
+        asked,
         language,
         start,
         cancel,
@@ -81,7 +90,6 @@ pub(super) fn run(
         tokens: TokenCounts::default(),
     };
     run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
-    let evidence = Evidence::of(&run.text, &hits, &answerer.searcher)?;
     let probability = Gate::fitted().probability(&evidence);
     let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
         run.abstain(&hits)?
@@ -137,13 +145,9 @@ impl Run<'_> {
                 closest.push(hit);
             }
         }
-        let quotes = self.quotes(closest.iter().copied())?;
-        let citations: Vec<Citation> = closest
-            .iter()
-            .zip(&quotes)
-            .enumerate()
-            .map(|(at, (hit, quote))| citation(at + 1, hit, quote.text.clone()))
-            .collect();
+        let quoted = closest.iter().enumerate();
+        let citations: Vec<Citation> =
+            quoted.map(|(at, hit)| citation(at + 1, hit, Quote::of(hit, &self.asked).text)).collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
         let text = prompt::abstained(self.language, &references)?;
         self.first_text();
@@ -152,7 +156,7 @@ impl Run<'_> {
     }
 
     fn answer(&mut self, hits: &[Hit]) -> Result<Answer, AnswerError> {
-        let quotes = self.quotes(hits.iter().take(QUOTES))?;
+        let quotes: Vec<Quote> = hits.iter().take(QUOTES).map(|hit| Quote::of(hit, &self.asked)).collect();
         self.first_text();
         if let (Some(hit), Some(quote)) = (hits.first(), quotes.first()) {
             self.send(AnswerEvent::Quote(citation(1, hit, quote.text.clone())))?;
@@ -183,13 +187,6 @@ impl Run<'_> {
         let text = prompt::quotes(self.language, &references)?;
         self.send(AnswerEvent::Text(text.clone()))?;
         Ok(self.done(text, Verdict::Answered, citations))
-    }
-
-    fn quotes<'h>(&self, hits: impl Iterator<Item = &'h Hit>) -> Result<Vec<Quote>, AnswerError> {
-        let embedder = self.answerer.searcher.embedder();
-        let vector = embedder.query(&self.text)?;
-        let embed = |texts: &[String]| embedder.passages(texts);
-        hits.map(|hit| Ok(best_quote(&self.text, &vector, &hit.passage, &embed)?)).collect()
     }
 
     /// Lets the model write and passes on what the passages support.
@@ -322,6 +319,13 @@ impl Run<'_> {
     }
 }
 
+/// Brings forward what the reader need not translate.
+fn prefer(language: Language, hits: &mut [Hit]) {
+    let among = hits.len().min(OWN_LANGUAGE_AMONG);
+    let score = |hit: &Hit| if hit.passage.language == language { hit.score + OWN_LANGUAGE_SCORE } else { hit.score };
+    hits[..among].sort_by(|a, b| score(b).total_cmp(&score(a)));
+}
+
 /// The passages that fit a question best, each with the sentence that does.
 pub(super) fn quotes(
     answerer: &Answerer,
@@ -331,14 +335,9 @@ pub(super) fn quotes(
 ) -> Result<Vec<Citation>, AnswerError> {
     let query = SearchQuery { scope: answerer.readership.scope(reader), ..SearchQuery::new(text, quotes_max) };
     let hits = answerer.searcher.search(&query)?.hits;
-    let embedder = answerer.searcher.embedder();
-    let vector = embedder.query(text)?;
-    let embed = |texts: &[String]| embedder.passages(texts);
-    let quoted = hits.iter().enumerate().map(|(at, hit)| {
-        let quote = best_quote(text, &vector, &hit.passage, &embed)?;
-        Ok(citation(at + 1, hit, quote.text))
-    });
-    quoted.collect()
+    let asked = answerer.searcher.asked_words(text, &hits)?;
+    let quoted = hits.iter().enumerate();
+    Ok(quoted.map(|(at, hit)| citation(at + 1, hit, Quote::of(hit, &asked).text)).collect())
 }
 
 fn citation(n: usize, hit: &Hit, quote: String) -> Citation {

@@ -2,58 +2,49 @@
 
 use std::ops::Range;
 
-use super::check::Embed;
-use crate::domain::{Passage, sentences};
-use crate::retrieval::{RetrievalError, terms};
+use crate::domain::sentences;
+use crate::retrieval::{AskedWords, Hit, HitPart};
 
 /// Characters of a quote, roughly: sentences are not cut.
-const QUOTE_CHARS: usize = 280;
-/// Sentences of a passage that are compared with the question.
-const SENTENCES_MAX: usize = 24;
+const QUOTE_CHARS: usize = 320;
+/// What the question's words in a part count, against its cosine.
+const WORDS: f32 = 0.3;
 
 /// A stretch of whole sentences.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Quote {
     pub text: String,
-    /// How well its best sentence fits the question; comparable between passages of one question.
+    /// How well its best part fits the question; comparable between hits of one question.
     pub fit: f32,
 }
 
-/// Picks the stretch of `passage` that fits the question best. `question_vector`: the question, embedded.
-///
-/// # Errors
-/// From the embedder.
-pub(super) fn best_quote(
-    question: &str,
-    question_vector: &[f32],
-    passage: &Passage,
-    embed: &Embed<'_>,
-) -> Result<Quote, RetrievalError> {
-    let text = &passage.text;
-    let bounds: Vec<Range<usize>> =
-        sentences(text).into_iter().filter(|range| says_something(&text[range.clone()])).collect();
-    if bounds.is_empty() {
-        return Ok(Quote { text: text.trim().to_owned(), fit: 0.0 });
+impl Quote {
+    /// The stretch of a hit's passage that fits the question best.
+    pub fn of(hit: &Hit, asked: &AskedWords) -> Self {
+        let text = hit.passage.text.as_str();
+        let bounds: Vec<Range<usize>> =
+            sentences(text).into_iter().filter(|range| says_something(&text[range.clone()])).collect();
+        let share = |range: &Range<usize>| asked.share_in(&text[range.clone()], hit.passage.language);
+        let parts = hit.parts.iter().filter_map(|HitPart { range, cosine }| {
+            let inside = bounds.iter().enumerate().filter(|(_, sentence)| contains(range, sentence));
+            let at: Vec<usize> = inside.map(|(at, _)| at).collect();
+            let (first, last) = (*at.first()?, *at.last()?);
+            Some((first, last, cosine + WORDS * share(range)))
+        });
+        let Some((mut first, mut last, fit)) = parts.max_by(|a, b| a.2.total_cmp(&b.2)) else {
+            return Quote { text: text.trim().to_owned(), fit: 0.0 };
+        };
+        if bounds[last].end - bounds[first].start > QUOTE_CHARS {
+            let best = (first..=last).rev().max_by(|&a, &b| share(&bounds[a]).total_cmp(&share(&bounds[b])));
+            (first, last) = best.map_or((first, last), |best| (best, best));
+        }
+        let (first, last) = widen(text, &bounds, first, last);
+        Quote { text: text[bounds[first].start..bounds[last].end].trim().to_owned(), fit }
     }
-    let considered = &bounds[..bounds.len().min(SENTENCES_MAX)];
-    let asked = terms(question, passage.language);
-    let texts: Vec<String> = considered.iter().map(|range| text[range.clone()].trim().to_owned()).collect();
-    let vectors = embed(&texts)?;
-    let fits: Vec<f32> = texts
-        .iter()
-        .zip(&vectors)
-        .map(|(sentence, vector)| {
-            let cosine: f32 = vector.iter().zip(question_vector).map(|(a, b)| a * b).sum();
-            let words = terms(sentence, passage.language);
-            let common = asked.iter().filter(|term| words.contains(term)).count();
-            let overlap = if asked.is_empty() { 0.0 } else { common as f32 / asked.len() as f32 };
-            // Cosines of e5 lie between 0.7 and 1: the factor brings both to the same range.
-            3.0 * (cosine - 0.7) + overlap
-        })
-        .collect();
-    let best = (0..fits.len()).max_by(|&a, &b| fits[a].total_cmp(&fits[b])).unwrap_or(0);
-    let (first, last) = widen(text, &bounds, best);
-    Ok(Quote { text: text[bounds[first].start..bounds[last].end].trim().to_owned(), fit: fits[best] })
+}
+
+fn contains(range: &Range<usize>, inner: &Range<usize>) -> bool {
+    range.start <= inner.start && inner.end <= range.end
 }
 
 /// A heading line, a rule or a table's separator row is no quote.
@@ -64,8 +55,7 @@ fn says_something(sentence: &str) -> bool {
 
 /// Takes in the sentences after the best one, then those before it, while they fit: lists need what follows their
 /// colon and all their items, pronouns what precedes them.
-fn widen(text: &str, bounds: &[Range<usize>], best: usize) -> (usize, usize) {
-    let (mut first, mut last) = (best, best);
+fn widen(text: &str, bounds: &[Range<usize>], mut first: usize, mut last: usize) -> (usize, usize) {
     let length = |first: usize, last: usize| bounds[last].end - bounds[first].start;
     while last + 1 < bounds.len() && length(first, last + 1) <= QUOTE_CHARS && continues(text, bounds, last) {
         last += 1;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output;
 use crate::app::App;
 use crate::inference::MemoryPlan;
+use crate::ingest;
 use crate::settings::{self, Overrides, Settings};
 
 /// Free disk below which an index run may fail.
@@ -103,6 +104,13 @@ fn checks(settings: &Settings) -> anyhow::Result<Vec<Check>> {
             let summary = generation.summary();
             format!("{} documents, {} passages", summary.documents, summary.passages)
         }),
+        Check::ok(
+            "scanned pages",
+            match ingest::scans_are_read() {
+                true => "read by tesseract",
+                false => "only reported: tesseract with ita and eng, or poppler-utils, is not installed",
+            },
+        ),
         disk(app.data()),
         packed(model_folder.as_deref()),
         memory(&app),

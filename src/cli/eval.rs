@@ -1,5 +1,6 @@
 //! `cervella eval FILE.jsonl`: search and the evidence gate, measured on questions whose answers are known.
 
+mod answers;
 mod fit;
 mod measures;
 mod questions;
@@ -28,11 +29,17 @@ pub(super) struct EvalArguments {
     #[arg(required_unless_present = "fit")]
     file: Option<PathBuf>,
     /// Fit the evidence gate to what `eval --json` printed, on one index or several, and print its weights
-    #[arg(long, value_name = "RESULTS", num_args = 1.., conflicts_with_all = ["file", "compare", "weights", "json"])]
+    #[arg(long, value_name = "RESULTS", num_args = 1.., conflicts_with_all = ["file", "compare", "answers", "quotes", "weights", "json"])]
     fit: Vec<PathBuf>,
     /// Beside BM25 alone, vectors alone, plain reciprocal-rank fusion of both, and ours without each of its parts
     #[arg(long)]
     compare: bool,
+    /// Ask the questions and measure their answers
+    #[arg(long, conflicts_with_all = ["compare", "weights"])]
+    answers: bool,
+    /// As --answers, without the model that writes: answers are quotes
+    #[arg(long, conflicts_with_all = ["compare", "weights", "answers"])]
+    quotes: bool,
     /// Weights to try, as JSON: `{"lexical": 0.5}`
     #[arg(long, value_name = "JSON", value_parser = weights_of)]
     weights: Option<Weights>,
@@ -81,9 +88,12 @@ struct Evaluation {
 }
 
 impl EvalArguments {
-    pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
+    pub(super) async fn run(self, app: &App) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return fit::run(&self.fit) };
         let questions = EvalQuestion::read(file)?;
+        if self.answers || self.quotes {
+            return answers::run(app, &questions, self.answers, self.json).await;
+        }
         let searcher = app.searcher(app.embedder()?)?;
         // The first search pays for cold caches.
         searcher.search(&SearchQuery::new("prova test", 1))?;
@@ -125,7 +135,7 @@ fn measure(question: &EvalQuestion, searcher: &Searcher, weights: Weights) -> an
     let search_ms = start.elapsed().as_secs_f64() * 1000.0;
     let right_ranks = question.right_ranks(&hits);
     let grounds = searcher.search(&question.query_like(Evidence::query(&question.question), weights))?.hits;
-    let grounds = Evidence::of(&question.question, &grounds, searcher)?;
+    let grounds = Evidence::of(&searcher.asked_words(&question.question, &grounds)?, &grounds);
     Ok(EvalResult {
         id: question.id.clone(),
         lang: question.lang,

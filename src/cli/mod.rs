@@ -100,7 +100,7 @@ impl Arguments {
             Command::Search(arguments) => arguments.run(&app),
             Command::Ask(arguments) => block_on(arguments.run(&app)),
             Command::Chat(arguments) => block_on(arguments.run(&app)),
-            Command::Eval(arguments) => arguments.run(&app),
+            Command::Eval(arguments) => block_on(arguments.run(&app)),
             Command::Models(command) => command.run(app.models()),
             Command::Bench(command) => command.run(&app),
             Command::Doctor(_) | Command::Extract(_) => Ok(()),

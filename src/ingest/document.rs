@@ -14,6 +14,8 @@ pub struct Document {
     /// The language that the document claims for itself (`<html lang>`, front matter); the text may tell otherwise.
     pub language_hint: Option<Language>,
     pub blocks: Vec<Block>,
+    /// What of the file could not be read, and why, for people.
+    pub unread: Option<String>,
 }
 
 /// A paragraph, a heading, a table row: the smallest thing that a reader sees as one.
@@ -49,6 +51,11 @@ pub enum BlockKind {
 }
 
 impl Document {
+    /// All of a file.
+    pub(super) fn new(title: impl Into<String>, language_hint: Option<Language>, blocks: Vec<Block>) -> Self {
+        Document { title: title.into(), language_hint, blocks, unread: None }
+    }
+
     /// Whether any block holds a letter or a digit.
     pub fn has_text(&self) -> bool {
         self.blocks.iter().any(|block| block.text.chars().any(char::is_alphanumeric))

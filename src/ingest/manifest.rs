@@ -48,11 +48,12 @@ pub enum FileState {
         title: String,
         language: Language,
         passages: Vec<PassageId>,
+        /// What of it could not be read, and why, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unread: Option<String>,
     },
     /// The reason, for people.
-    Skipped {
-        reason: String,
-    },
+    Skipped { reason: String },
 }
 
 impl Manifest {
@@ -95,6 +96,14 @@ impl Manifest {
 }
 
 impl FileEntry {
+    /// Why the file, or something of it, was not read.
+    pub fn unread(&self) -> Option<&str> {
+        match &self.state {
+            FileState::Indexed { unread, .. } => unread.as_deref(),
+            FileState::Skipped { reason } => Some(reason),
+        }
+    }
+
     pub fn passages(&self) -> &[PassageId] {
         match &self.state {
             FileState::Indexed { passages, .. } => passages,

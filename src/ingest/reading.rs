@@ -14,7 +14,7 @@ use super::run::{IngestError, Progress};
 use super::walk::FoundFile;
 use crate::domain::{Collection, Language, LanguageDetector, Passage, PassageId};
 use crate::retrieval::{
-    Builder, Embedder, Generation, IndexedPassage, PassageEmbedder, PassageVectors, RetrievalError, TextHash,
+    Builder, Embedder, Generation, IndexedPassage, Part, PassageEmbedder, PassageVectors, RetrievalError, TextHash,
 };
 
 /// Passages that are sorted by length and embedded together.
@@ -129,7 +129,7 @@ impl Reading<'_> {
 
     /// Sends each file on as it is read, until nobody takes it any more.
     fn extract(&self, work: &[Work<'_>], to_embed: &mpsc::SyncSender<ReadFile>) {
-        let extractor = Extractor::new(self.executable, ExtractLimits::default());
+        let extractor = Extractor::new(self.executable, ExtractLimits::default(), self.cancel.clone());
         for (at, work) in work.iter().enumerate() {
             let mut hash = work.hash.to_owned();
             let (state, passages) = match extractor.extract(&work.file.path, work.file.format) {
@@ -206,9 +206,9 @@ impl Reading<'_> {
         window: Vec<IndexedPassage>,
         own: &mut Option<PassageEmbedder>,
     ) -> Result<Vec<(IndexedPassage, PassageVectors)>, IngestError> {
-        let parts: Vec<Vec<String>> = window.iter().map(IndexedPassage::parts).collect();
+        let parts: Vec<Vec<Part>> = window.iter().map(IndexedPassage::parts).collect();
         let wholes = window.iter().map(IndexedPassage::text_to_embed);
-        let texts: Vec<String> = wholes.chain(parts.iter().flatten().cloned()).collect();
+        let texts: Vec<String> = wholes.chain(parts.iter().flatten().map(|part| part.text.clone())).collect();
         let mut vectors = self.vectors(&texts, own)?;
         let mut of_parts = vectors.split_off(window.len()).into_iter();
         let with_vectors = window.into_iter().zip(vectors).zip(parts).map(|((passage, whole), parts)| {
@@ -261,7 +261,8 @@ impl Reading<'_> {
             })
             .collect();
         let passages = indexed.iter().map(|indexed| indexed.passage.id).collect();
-        (FileState::Indexed { title: document.title.clone(), language, passages }, indexed)
+        let (title, unread) = (document.title.clone(), document.unread.clone());
+        (FileState::Indexed { title, language, passages, unread }, indexed)
     }
 }
 

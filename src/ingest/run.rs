@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::forget::{self, Forgotten};
 use super::last_run::LastRun;
-use super::manifest::{CollectionEntry, Difference, FileEntry, FileState, Manifest};
+use super::manifest::{CollectionEntry, Difference, FileEntry, Manifest};
 use super::reading::{Reading, Work};
 use super::walk::{FoundFile, Roots, Skipped, walk};
 use crate::domain::{Collection, PassageId};
@@ -180,13 +180,9 @@ impl IndexRun<'_> {
             self.admit(prepared.generation())?;
             report.passages = prepared.publish()?.summary().passages;
         }
-        report.skipped.extend(manifest.files().filter_map(|file| match &file.entry.state {
-            FileState::Skipped { reason } => Some(SkippedFile {
-                collection: file.collection.to_owned(),
-                path: file.path.to_owned(),
-                reason: reason.clone(),
-            }),
-            FileState::Indexed { .. } => None,
+        report.skipped.extend(manifest.files().filter_map(|file| {
+            let reason = file.entry.unread()?.to_owned();
+            Some(SkippedFile { collection: file.collection.to_owned(), path: file.path.to_owned(), reason })
         }));
         report.seconds = start.elapsed().as_secs_f64();
         Ok(report)

@@ -120,9 +120,15 @@ struct Walk<'a> {
     code: &'a [String],
     patterns: Patterns,
     names: HashSet<String>,
-    /// Links to files and what they lead to.
-    links: Vec<(PathBuf, FoundFile)>,
+    links: Vec<Link>,
     walked: Walked,
+}
+
+/// A link to a file, which has no name yet.
+struct Link {
+    target: PathBuf,
+    root: PathBuf,
+    file: FoundFile,
 }
 
 impl Walk<'_> {
@@ -188,17 +194,20 @@ impl Walk<'_> {
             return Err("not a regular file".to_owned());
         }
         let relative = relative.ok_or("its name is not Unicode")?;
-        let file = FoundFile {
+        let mut file = FoundFile {
             path: path.to_owned(),
-            name: free_name(&relative, root, &mut self.names),
+            name: String::new(),
             relative,
             format,
             bytes: meta.len(),
             modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         };
         match target {
-            Some(target) => self.links.push((target, file)),
-            None => self.walked.files.push(file),
+            Some(target) => self.links.push(Link { target, root: root.to_owned(), file }),
+            None => {
+                file.name = free_name(&file.relative, root, &mut self.names);
+                self.walked.files.push(file);
+            }
         }
         Ok(())
     }
@@ -206,8 +215,12 @@ impl Walk<'_> {
     /// Takes the links to files that no other name was found for: hidden ones, or those that a pattern leaves out.
     fn take_links(&mut self) {
         let mut found: HashSet<PathBuf> = self.walked.files.iter().map(|file| file.path.clone()).collect();
-        let links = std::mem::take(&mut self.links);
-        self.walked.files.extend(links.into_iter().filter_map(|(target, file)| found.insert(target).then_some(file)));
+        for Link { target, root, mut file } in std::mem::take(&mut self.links) {
+            if found.insert(target) {
+                file.name = free_name(&file.relative, &root, &mut self.names);
+                self.walked.files.push(file);
+            }
+        }
     }
 }
 
@@ -325,6 +338,14 @@ mod tests {
         let at = |name: &str| parent.path().join(name);
         let walked = walk(&[at("it"), at("en"), at("x/en")]);
         assert_eq!(names(&walked), ["en-2/ferie.md", "en/ferie.md", "ferie.md"]);
+    }
+
+    #[test]
+    fn a_link_that_is_no_document_takes_no_name() {
+        let parent = folder(&["it/ferie.md", "en/orari.md"]);
+        let at = |name: &str| parent.path().join(name);
+        symlink(at("it/ferie.md"), at("it/orari.md")).unwrap();
+        assert_eq!(names(&walk(&[at("it"), at("en")])), ["ferie.md", "orari.md"]);
     }
 
     #[test]

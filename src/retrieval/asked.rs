@@ -66,8 +66,22 @@ impl AskedWords {
 
     /// Which of the words stand in a passage's title, headings or text.
     pub fn held_by(&self, passage: &Passage) -> Vec<bool> {
-        let held = terms(&format!("{} {} {}", passage.title, passage.heading(), passage.text), passage.language);
-        let at = usize::from(passage.language == Language::English);
+        self.held_in(&format!("{} {} {}", passage.title, passage.heading(), passage.text), passage.language)
+    }
+
+    /// Which of the words stand in a text of this language.
+    pub fn held_in(&self, text: &str, language: Language) -> Vec<bool> {
+        let held = terms(text, language);
+        let at = usize::from(language == Language::English);
         self.words.iter().map(|word| word.forms[at].iter().any(|form| held.contains(form))).collect()
+    }
+
+    /// Share of the words, by their rarity, that stand in a text of this language.
+    pub fn share_in(&self, text: &str, language: Language) -> f32 {
+        let held = self.held_in(text, language);
+        let all: f32 = self.words.iter().map(|word| self.rarity(word)).sum();
+        let of_text: f32 =
+            self.words.iter().zip(held).filter(|(_, held)| *held).map(|(word, _)| self.rarity(word)).sum();
+        if all > 0.0 { of_text / all } else { 0.0 }
     }
 }

@@ -4,19 +4,19 @@
 //! Layout, little endian: a header of 64 bytes (magic, dims, rows, passages), the means of the Italian and the English
 //! rows (`dims` f32 each), `rows` rows of `dims` i8, `rows` facts of 16 bytes (see [`Facts`]), and for each passage, in
 //! the order of their ids, its id and its rows (16 + 4 + 4 bytes). Exact search can be filtered, is never out of date,
-//! and cannot be half written; how far it carries: `docs/decisions/0011-exact-search.md`. That the file is what was
-//! written is checked by [`super::generation`].
+//! and cannot be half written; how far it carries, and what comes before it in large files:
+//! `docs/decisions/0011-exact-search.md`. That the file is what was written is checked by [`super::generation`].
 
 mod row;
+mod sketches;
+mod stretches;
 mod twins;
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use memmap2::Mmap;
 
@@ -26,14 +26,14 @@ use super::filter::Filter;
 use crate::domain::{Language, PassageId};
 pub(super) use row::{OwnedRow, Row};
 use row::{QueryRow, Scan};
+use sketches::{EXACT_ROWS_MAX, Sketches};
+use stretches::each_stretch;
 
 const MAGIC: &[u8; 8] = b"CERVVEC3";
 const HEADER_BYTES: usize = 64;
 const FACTS_BYTES: usize = 16;
 const ID_BYTES: usize = 16;
 const PASSAGE_BYTES: usize = ID_BYTES + 8;
-/// From so many rows on they are searched by all cores; below, starting threads costs more than it saves.
-const ROWS_PER_THREAD: usize = 1 << 14;
 
 /// What a row can be filtered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +90,15 @@ pub(super) struct Vectors {
     rows: usize,
     passages: usize,
     means: LanguageMeans,
+    /// `None`: so few rows that all are compared.
+    sketches: Option<Sketches>,
 }
 
 /// A query, with what it meets in every passage of a language if it is centred.
 pub(super) struct DenseQuery {
     row: QueryRow,
     is_centred: bool,
+    is_exact: bool,
     italian_offset: f32,
     english_offset: f32,
 }
@@ -120,15 +123,20 @@ impl Vectors {
             return Err(RetrievalError::damaged(path, "the vector file is cut short"));
         }
         let means = LanguageMeans::from_bytes(&map[HEADER_BYTES..HEADER_BYTES + 8 * dims]);
-        Ok(Vectors { map, dims, rows, passages, means })
+        let mut vectors = Vectors { map, dims, rows, passages, means, sketches: None };
+        vectors.sketches = (rows > EXACT_ROWS_MAX).then(|| Sketches::of(&vectors));
+        Ok(vectors)
     }
 
-    /// `vector`: a question of unit length, `dims` values; centred, if the rows are to be.
-    pub(super) fn query(&self, vector: &[f32], is_centred: bool) -> DenseQuery {
+    /// `vector`: a question of unit length, `dims` values; centred, if the rows are to be. `is_exact`: all rows are
+    /// compared with it, however many there are.
+    pub(super) fn query(&self, vector: &[f32], is_centred: bool, is_exact: bool) -> DenseQuery {
         let offset = |language| if is_centred { offset(vector, self.means.of_language(language)) } else { 0.0 };
         DenseQuery {
             row: QueryRow::of(vector),
             is_centred,
+            // Sketches are of centred rows.
+            is_exact: is_exact || !is_centred,
             italian_offset: offset(Language::Italian),
             english_offset: offset(Language::English),
         }
@@ -148,8 +156,13 @@ impl Vectors {
 
     /// The highest of a passage's rows, between -1 and 1; `None`: it has none in the file.
     pub(super) fn cosine(&self, query: &DenseQuery, id: PassageId) -> Option<f32> {
+        self.cosines(query, id).max_by(f32::total_cmp)
+    }
+
+    /// Of each of a passage's rows, in the order in which they were pushed.
+    pub(super) fn cosines(&self, query: &DenseQuery, id: PassageId) -> impl Iterator<Item = f32> {
         let scan = Scan::of_this_processor();
-        self.rows_of(id).map(|row| self.cosine_of_row(scan, query, row, self.facts(row))).max_by(f32::total_cmp)
+        self.rows_of(id).map(move |row| self.cosine_of_row(scan, query, row, self.facts(row)))
     }
 
     fn cosine_of_row(&self, scan: Scan, query: &DenseQuery, row: usize, facts: Facts) -> f32 {
@@ -177,25 +190,28 @@ impl Vectors {
 
     /// The passages of the `limit` rows with the highest cosine to `query`, best first; one may come more than once.
     pub(super) fn search(&self, query: &DenseQuery, limit: usize, filter: &Filter<'_>) -> Vec<PassageId> {
-        static CORES: LazyLock<usize> =
-            LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-        let parts = (self.rows / ROWS_PER_THREAD).clamp(1, *CORES);
-        let length = self.rows.div_ceil(parts).max(1);
-        let ranges = (0..parts).map(|part| part * length..((part + 1) * length).min(self.rows));
-        let mut best = std::thread::scope(|scope| {
-            let others: Vec<_> = ranges.clone().skip(1).collect();
-            let others: Vec<_> =
-                others.into_iter().map(|rows| scope.spawn(|| self.search_rows(query, rows, limit, filter))).collect();
-            let mut best = self.search_rows(query, ranges.clone().next().unwrap_or_default(), limit, filter);
-            others.into_iter().for_each(|part| best.extend(part.join().unwrap_or_else(|panic| resume_unwind(panic))));
-            best
-        });
+        let mut best = each_stretch(self.rows, |rows| match self.sketches.as_ref().filter(|_| !query.is_exact) {
+            Some(sketches) => {
+                let admits_all = filter.admits_all();
+                let is_admitted = |row| admits_all || filter.admits(self.facts(row).tag);
+                let nearest = sketches.nearest(query.row.values(), rows, limit, is_admitted);
+                self.best_of(query, nearest.into_iter(), limit, filter)
+            }
+            None => self.best_of(query, rows, limit, filter),
+        })
+        .concat();
         best.sort_unstable();
         best.truncate(limit);
         best.into_iter().map(|candidate| self.passage(candidate.passage as usize).0).collect()
     }
 
-    fn search_rows(&self, query: &DenseQuery, rows: Range<usize>, limit: usize, filter: &Filter<'_>) -> Vec<Candidate> {
+    fn best_of(
+        &self,
+        query: &DenseQuery,
+        rows: impl Iterator<Item = usize>,
+        limit: usize,
+        filter: &Filter<'_>,
+    ) -> Vec<Candidate> {
         let scan = Scan::of_this_processor();
         let mut best = BinaryHeap::with_capacity(limit + 1);
         let mut least = f32::NEG_INFINITY;
@@ -252,6 +268,7 @@ impl Vectors {
 }
 
 /// Ordered so that the best comes first and the worst is on top of a heap; ties go to the earlier row.
+#[derive(Clone, Copy)]
 struct Candidate {
     cosine: f32,
     row: usize,

@@ -28,6 +28,10 @@ impl<'a> Filter<'a> {
         Some(Filter { language, collections })
     }
 
+    pub fn admits_all(&self) -> bool {
+        self.language.is_none() && self.collections.is_none()
+    }
+
     pub fn admits(&self, tag: Tag) -> bool {
         let is_allowed = |allowed: &Allowed| allowed.is_allowed.get(usize::from(tag.collection)) == Some(&true);
         self.language.is_none_or(|language| language == tag.language)

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use tantivy::collector::TopDocs;
 use tantivy::columnar::Column;
+use tantivy::index::{SegmentId, SegmentMeta};
+use tantivy::merge_policy::NoMergePolicy;
 use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery};
 use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
 use tantivy::{DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, SegmentReader, TantivyDocument, Term};
@@ -18,6 +20,10 @@ pub(super) use words::Words;
 
 /// Memory that the writer may fill before it writes a segment; tantivy's lower limit is 15 MB.
 const WRITER_BYTES: usize = 64 << 20;
+/// From so many passages on segments are searched by all cores; below, a search takes a few milliseconds.
+const PASSAGES_FOR_ALL_CORES: u32 = 100_000;
+/// More of them are merged.
+const SEGMENTS_MAX: usize = 4;
 
 /// A passage and its BM25 score.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,12 +95,15 @@ pub(super) struct Lexical {
 
 impl Lexical {
     pub(super) fn open(folder: &Path) -> Result<Self, RetrievalError> {
-        let index = Index::open_in_dir(folder)?;
+        let mut index = Index::open_in_dir(folder)?;
         let (schema, fields) = schema();
         if index.schema() != schema {
             return Err(RetrievalError::damaged(folder, "its fields are those of another version"));
         }
         register_analyzers(&index);
+        if passages_of(&index.searchable_segment_metas()?) >= PASSAGES_FOR_ALL_CORES {
+            index.set_default_multithread_executor()?;
+        }
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let halves =
             |segment: &SegmentReader| Ok([segment.fast_fields().u64("id_high")?, segment.fast_fields().u64("id_low")?]);
@@ -219,7 +228,9 @@ impl LexicalWriter {
         let directory = tantivy::directory::MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?;
         let index = Index::open_or_create(directory, schema)?;
         register_analyzers(&index);
-        let writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        // Once, at the end.
+        writer.set_merge_policy(Box::new(NoMergePolicy));
         Ok(LexicalWriter { writer, fields })
     }
 
@@ -256,18 +267,39 @@ impl LexicalWriter {
         self.writer.delete_term(Term::from_field_text(self.fields.id, &id.to_string()));
     }
 
-    /// Commits and waits for the merges, so that the folder does not change any more.
+    /// Commits and merges, so that the folder does not change any more.
     pub(super) fn finish(mut self) -> Result<(), RetrievalError> {
         self.writer.commit()?;
+        let segments = self.writer.index().searchable_segment_metas()?;
         // Merging drops deleted passages from the files: what was removed from the folders leaves the disk too.
-        let segments = self.writer.index().searchable_segment_ids()?;
-        let reader: IndexReader = self.writer.index().reader()?;
-        let deleted = reader.searcher().segment_readers().iter().any(|segment| segment.num_deleted_docs() > 0);
-        if deleted || segments.len() > 4 {
-            self.writer.merge(&segments).wait()?;
+        if segments.len() > SEGMENTS_MAX || segments.iter().any(SegmentMeta::has_deletes) {
+            for group in even_groups(segments) {
+                if group.len() > 1 || group.iter().any(SegmentMeta::has_deletes) {
+                    let ids: Vec<SegmentId> = group.iter().map(SegmentMeta::id).collect();
+                    self.writer.merge(&ids).wait()?;
+                }
+            }
         }
         self.writer.garbage_collect_files().wait()?;
         self.writer.wait_merging_threads()?;
         Ok(())
     }
+}
+
+/// The segments that are to become one each: as many as are searched at the same time, of about the same size.
+fn even_groups(mut segments: Vec<SegmentMeta>) -> Vec<Vec<SegmentMeta>> {
+    let count = if passages_of(&segments) < PASSAGES_FOR_ALL_CORES { 1 } else { SEGMENTS_MAX };
+    segments.sort_by_key(|segment| std::cmp::Reverse(segment.num_docs()));
+    let mut groups = vec![Vec::new(); count];
+    for segment in segments {
+        if let Some(smallest) = groups.iter_mut().min_by_key(|group| passages_of(group)) {
+            smallest.push(segment);
+        }
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+fn passages_of(segments: &[SegmentMeta]) -> u32 {
+    segments.iter().map(SegmentMeta::num_docs).sum()
 }

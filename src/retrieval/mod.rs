@@ -23,5 +23,6 @@ pub use error::RetrievalError;
 pub use generation::{
     BuildLock, Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors, Prepared, TextHash,
 };
-pub use search::{Explanation, Hit, Hits, SearchQuery, SearchTimings, Searcher, search, search_by};
+pub use parts::Part;
+pub use search::{Explanation, Hit, HitPart, Hits, SearchQuery, SearchTimings, Searcher, search, search_by};
 pub use weights::{Fusion, Weights};

@@ -1,37 +1,50 @@
 //! The parts of a passage that get a vector of their own: pairs of neighbouring sentences, and each row of a table under
 //! the names of its columns. A short question matches the line that answers it better than the whole it stands in.
 
+use std::ops::Range;
+
 use super::IndexedPassage;
 use crate::domain::sentences;
 
 /// Neighbouring sentences that share a vector.
 const SENTENCES_PER_VECTOR: usize = 2;
 
+/// A part of a passage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// As it is embedded.
+    pub text: String,
+    /// Where it stands in the passage's text.
+    pub range: Range<usize>,
+}
+
 impl IndexedPassage {
-    /// The texts that are embedded beside the whole passage; at least one.
-    pub fn parts(&self) -> Vec<String> {
+    /// What is embedded beside the whole passage; at least one.
+    pub fn parts(&self) -> Vec<Part> {
         let columns = self.context.as_deref().and_then(|context| context.lines().next()).map(cells);
-        let mut parts = Parts { columns, ..Parts::default() };
         let text = &self.passage.text;
+        let mut parts = Parts { text, columns, pair: Vec::new(), done: Vec::new() };
         for range in sentences(text) {
-            let line = text[range.clone()].trim();
-            if is_row(line) { parts.row(line) } else { parts.sentence(line) }
+            if is_row(text[range.clone()].trim()) { parts.row(range) } else { parts.sentence(range) }
         }
         parts.end_pair();
-        if parts.done.is_empty() { vec![text.clone()] } else { parts.done }
+        match parts.done.is_empty() {
+            true => vec![Part { text: text.clone(), range: 0..text.len() }],
+            false => parts.done,
+        }
     }
 }
 
-#[derive(Default)]
 struct Parts<'a> {
+    text: &'a str,
     /// Of the table that is being read.
     columns: Option<Vec<&'a str>>,
-    pair: Vec<&'a str>,
-    done: Vec<String>,
+    pair: Vec<Range<usize>>,
+    done: Vec<Part>,
 }
 
 impl<'a> Parts<'a> {
-    fn sentence(&mut self, sentence: &'a str) {
+    fn sentence(&mut self, sentence: Range<usize>) {
         self.columns = None;
         self.pair.push(sentence);
         if self.pair.len() == SENTENCES_PER_VECTOR {
@@ -39,19 +52,21 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn row(&mut self, line: &'a str) {
+    fn row(&mut self, range: Range<usize>) {
         self.end_pair();
-        let cells = cells(line);
+        let cells = cells(self.text[range.clone()].trim());
         match &self.columns {
             None => self.columns = Some(cells),
             Some(_) if cells.iter().all(|cell| cell.chars().all(|c| matches!(c, '-' | ':'))) => {}
-            Some(columns) => self.done.push(labelled(columns, &cells)),
+            Some(columns) => self.done.push(Part { text: labelled(columns, &cells), range }),
         }
     }
 
     fn end_pair(&mut self) {
-        if !self.pair.is_empty() {
-            self.done.push(self.pair.join(" "));
+        if let (Some(first), Some(last)) = (self.pair.first(), self.pair.last()) {
+            let range = first.start..last.end;
+            let sentences: Vec<&str> = self.pair.iter().map(|range| self.text[range.clone()].trim()).collect();
+            self.done.push(Part { text: sentences.join(" "), range });
             self.pair.clear();
         }
     }
@@ -105,7 +120,8 @@ mod tests {
             text: text.into(),
         };
         let parts = IndexedPassage { passage, context: context.map(str::to_owned) }.parts();
-        let parts: Vec<&str> = parts.iter().map(|part| part.trim()).collect();
+        assert!(parts.iter().all(|part| !text[part.range.clone()].is_empty()));
+        let parts: Vec<&str> = parts.iter().map(|part| part.text.trim()).collect();
         assert_eq!(parts, expect);
     }
 

@@ -1,5 +1,6 @@
 //! A query on both sides at the same time, fused, near-duplicates folded.
 
+use std::ops::Range;
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
@@ -59,6 +60,16 @@ pub struct Hit {
     /// BM25 score; `None`: no term of the query stands in the passage.
     pub lexical: Option<f32>,
     pub explanation: Explanation,
+    /// The parts of the passage in their order; see [`IndexedPassage::parts`].
+    pub parts: Vec<HitPart>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HitPart {
+    /// Where it stands in the passage's text.
+    pub range: Range<usize>,
+    /// Of the part and the query, centred; between -1 and 1.
+    pub cosine: f32,
 }
 
 /// How a hit came to its score.
@@ -141,12 +152,14 @@ impl Searcher {
         search(&self.generation(), &self.embedder, query)
     }
 
-    /// The words of a question, as the live generation knows them; `language`: the question's, if it cannot be told.
+    /// The words of a question, as the live generation knows them. If its language cannot be told it is taken to be that
+    /// of the first of its hits.
     ///
     /// # Errors
     /// Errors of the index.
-    pub fn asked_words(&self, question: &str, language: Language) -> Result<AskedWords, RetrievalError> {
+    pub fn asked_words(&self, question: &str, hits: &[Hit]) -> Result<AskedWords, RetrievalError> {
         let generation = self.generation();
+        let language = hits.first().map_or(Language::English, |hit| hit.passage.language);
         AskedWords::of(question, language, &generation.lexical, &generation.pairs)
     }
 }
@@ -209,7 +222,10 @@ pub fn search_by(
         if ranking.is_full() {
             break;
         }
-        let Some(IndexedPassage { passage, context }) = generation.passage(fused.id)? else { continue };
+        let Some(indexed) = generation.passage(fused.id)? else { continue };
+        let of_parts = indexed.parts().into_iter().zip(meaning.fits_of_parts(fused.id));
+        let parts = of_parts.map(|(part, cosine)| HitPart { range: part.range, cosine }).collect();
+        let IndexedPassage { passage, context } = indexed;
         let fit = meaning.fit(fused.id);
         let Fused { score, cosine, dense_place, lexical_place, .. } = fused;
         let words: Option<&LexicalHit> = lexical_place.and_then(|place| lexical.get(place - 1));
@@ -220,7 +236,7 @@ pub fn search_by(
             lexical_place,
             share: words.map_or(0.0, |hit| hit.share),
         };
-        ranking.push(Hit { passage, context, score, cosine, lexical: words.map(|hit| hit.score), explanation });
+        ranking.push(Hit { passage, context, score, cosine, lexical: words.map(|hit| hit.score), explanation, parts });
     }
     let hits = ranking.into_hits();
     timings.total = milliseconds(start);

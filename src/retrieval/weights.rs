@@ -23,6 +23,8 @@ pub struct Weights {
     pub pairs: f32,
     /// Of the words that one nobody wrote may be a slip of, in parts of itself; 0: it is looked for as it is.
     pub slips: f32,
+    /// Whether many vectors are looked through by their sketches first.
+    pub sketches: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +50,7 @@ impl Default for Weights {
             code: 1.5,
             pairs: 1.0,
             slips: 0.7,
+            sketches: true,
         }
     }
 }
@@ -65,6 +68,7 @@ impl Weights {
         code: 0.0,
         pairs: 0.0,
         slips: 0.0,
+        sketches: false,
     };
 
     /// BM25 alone, vectors alone, and both by plain reciprocal-rank fusion.
@@ -84,6 +88,7 @@ impl Weights {
             ("headings", Weights { heading: 0.0, ..self }),
             ("term pairs", Weights { pairs: 0.0, ..self }),
             ("slips", Weights { slips: 0.0, ..self }),
+            ("sketches", Weights { sketches: false, ..self }),
             ("codes", Weights { code: 0.0, ..self }),
             ("mean", Weights { fusion: Fusion::ReciprocalRanks, ..self }),
         ]

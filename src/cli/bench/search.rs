@@ -10,11 +10,11 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::cli::eval::Percentiles;
+use crate::cli::eval::{Percentiles, mean};
 use crate::cli::output;
 use crate::domain::{DEFAULT_COLLECTION, Language, Passage, PassageId};
 use crate::retrieval::{
-    EmbeddingModel, Generation, IndexStore, IndexedPassage, PassageVectors, SearchQuery, search_by,
+    EmbeddingModel, Generation, Hit, Hits, IndexStore, IndexedPassage, PassageVectors, SearchQuery, Weights, search_by,
 };
 use crate::telemetry;
 
@@ -22,6 +22,10 @@ use crate::telemetry;
 const DIMS: usize = 384;
 /// Vectors gather around so many topics, as those of real texts do.
 const TOPICS: usize = 512;
+/// Hits of a search.
+const TOP: usize = 10;
+/// Searches that are repeated exactly.
+const RECALL_RUNS: u16 = 100;
 const WORDS: usize = 60_000;
 const SYLLABLES: [&str; 16] =
     ["ba", "re", "mi", "to", "lu", "sca", "ne", "pro", "di", "fo", "gra", "vi", "ste", "cor", "pa", "len"];
@@ -49,6 +53,8 @@ struct SearchFigures {
     search_ms: Percentiles,
     dense_ms: Percentiles,
     lexical_ms: Percentiles,
+    /// Share of the hits of an exact search that are found.
+    recall: f64,
     build_s: f64,
     open_s: f64,
     disk_mb: u64,
@@ -73,6 +79,7 @@ impl SearchBench {
         {
             output::line(format!("{what:8} p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms", ms.p50, ms.p95, ms.p99))?;
         }
+        output::line(format!("recall   {:.4} of the first {TOP} of an exact search", figures.recall))?;
         output::line(format!("memory   {peak_rss_mb} MB at most, mapped files included"))
     }
 
@@ -85,11 +92,16 @@ impl SearchBench {
         let start = Instant::now();
         let generation = store.open_current()?;
         let open_s = start.elapsed().as_secs_f64();
-        let (mut search, mut dense, mut lexical) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut search, mut dense, mut lexical, mut recall) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for run in 0..self.runs + 10 {
-            let query = SearchQuery::new(random.text(8), 10);
+            let query = SearchQuery::new(random.text(8), TOP);
             let vector = random.vector();
-            let hits = search_by(&generation, &query, || Ok(vector))?;
+            let hits = search_by(&generation, &query, || Ok(vector.clone()))?;
+            if run < RECALL_RUNS {
+                let weights = Weights { sketches: false, ..query.weights };
+                let exact = search_by(&generation, &SearchQuery { weights, ..query }, || Ok(vector))?;
+                recall.push(share_of(&exact, &hits));
+            }
             // The first ones pay for cold caches.
             if run >= 10 {
                 search.push(hits.timings.total);
@@ -102,6 +114,7 @@ impl SearchBench {
             search_ms: Percentiles::of(search),
             dense_ms: Percentiles::of(dense),
             lexical_ms: Percentiles::of(lexical),
+            recall: mean(recall.into_iter()),
             build_s,
             open_s,
             disk_mb: generation.summary().bytes() / 1_000_000,
@@ -132,6 +145,12 @@ impl SearchBench {
         }
         Ok(builder.prepare([], self.passages as usize / 4, b"{}")?.publish()?)
     }
+}
+
+/// Of the passages of `all`, how many are among `found`.
+fn share_of(all: &Hits, found: &Hits) -> f64 {
+    let is_found = |hit: &&Hit| found.hits.iter().any(|other| other.passage.id == hit.passage.id);
+    all.hits.iter().filter(is_found).count() as f64 / all.hits.len().max(1) as f64
 }
 
 /// Words by Zipf's law, and vectors around topics; the same ones every time.

@@ -46,6 +46,7 @@ impl Line {
                 index_langs: Vec::new(),
                 gold: turn.gold,
                 also_ok: Vec::new(),
+                must_contain: Vec::new(),
             }
         };
         turns.into_iter().enumerate().map(ask).collect()
@@ -67,6 +68,9 @@ pub(in crate::cli) struct EvalQuestion {
     gold: Vec<String>,
     #[serde(default)]
     also_ok: Vec<String>,
+    /// What a right answer says.
+    #[serde(default)]
+    pub must_contain: Vec<String>,
 }
 
 impl EvalQuestion {
@@ -115,17 +119,21 @@ impl EvalQuestion {
 
     /// Places of the right documents among the hits, from 1.
     pub fn right_ranks(&self, hits: &[Hit]) -> Vec<usize> {
-        let right = |path: &str| self.gold.iter().chain(&self.also_ok).any(|right| right == path);
         let mut seen: Vec<&str> = Vec::new();
         let mut ranks = Vec::new();
         for (at, hit) in hits.iter().enumerate() {
             // A second passage of a right document is not a second right document.
-            if right(&hit.passage.path) && !seen.contains(&hit.passage.path.as_str()) {
+            if self.is_right(&hit.passage.path) && !seen.contains(&hit.passage.path.as_str()) {
                 seen.push(&hit.passage.path);
                 ranks.push(at + 1);
             }
         }
         ranks
+    }
+
+    /// Whether a document is one that answers.
+    pub fn is_right(&self, path: &str) -> bool {
+        self.gold.iter().chain(&self.also_ok).any(|right| right == path)
     }
 
     pub fn right_documents(&self) -> usize {

@@ -53,15 +53,17 @@ struct FileStatus<'a> {
     passages: usize,
     language: Option<Language>,
     skipped: Option<&'a str>,
+    /// What of it could not be read, and why.
+    unread: Option<&'a str>,
 }
 
 impl<'a> FileStatus<'a> {
     fn of(KnownFile { collection, path, entry }: KnownFile<'a>) -> Self {
-        let (language, skipped) = match &entry.state {
-            FileState::Indexed { language, .. } => (Some(*language), None),
-            FileState::Skipped { reason } => (None, Some(reason.as_str())),
+        let (language, skipped, unread) = match &entry.state {
+            FileState::Indexed { language, unread, .. } => (Some(*language), None, unread.as_deref()),
+            FileState::Skipped { reason } => (None, Some(reason.as_str()), None),
         };
-        FileStatus { collection, path, bytes: entry.bytes, passages: entry.passages().len(), language, skipped }
+        FileStatus { collection, path, bytes: entry.bytes, passages: entry.passages().len(), language, skipped, unread }
     }
 }
 
@@ -150,11 +152,10 @@ fn print_text(status: &Status<'_>, now: u64) -> anyhow::Result<()> {
             "{name}: {documents} documents{languages}, {passages} passages, {skipped} files skipped"
         ))?;
         for file in status.files.iter().filter(|file| file.collection == name) {
-            let what = match (&file.skipped, file.language) {
-                (Some(reason), _) => format!("skipped: {reason}"),
-                (None, language) => {
-                    format!("{} passages, {}", file.passages, language.map_or("?", |language| language.code()))
-                }
+            let what = match (file.skipped, file.language.map_or("?", Language::code), file.unread) {
+                (Some(reason), ..) => format!("skipped: {reason}"),
+                (None, language, None) => format!("{} passages, {language}", file.passages),
+                (None, language, Some(unread)) => format!("{} passages, {language}; {unread}", file.passages),
             };
             output::line(format!("  {}  {what}", file.path))?;
         }

@@ -30,7 +30,7 @@ fn prose(name: &str, words: usize) -> Block {
 }
 
 fn document(blocks: Vec<Block>) -> Document {
-    Document { title: "Titolo".into(), language_hint: None, blocks }
+    Document::new("Titolo", None, blocks)
 }
 
 fn cut(blocks: Vec<Block>) -> Vec<PassageDraft> {

@@ -39,7 +39,7 @@ pub(super) fn extract(text: &str, source: Source<'_>) -> Result<Document, Extrac
     reader.flush()?;
     let title = reader.blocks.iter().find_map(|block| block.label().map(str::to_owned));
     let title = title.unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document { title, language_hint: reader.language, blocks: reader.blocks })
+    Ok(Document::new(title, reader.language, reader.blocks))
 }
 
 struct Reader<'a> {

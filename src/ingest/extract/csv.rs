@@ -34,7 +34,7 @@ pub(super) fn extract(text: &str, source: Source<'_>) -> Result<Document, Extrac
     }
     let mut blocks = Vec::new();
     rows.into_blocks(&mut blocks)?;
-    Ok(Document { title: title_from_path(source.path), language_hint: None, blocks })
+    Ok(Document::new(title_from_path(source.path), None, blocks))
 }
 
 fn reader(table: &[u8], separator: u8) -> Reader<&[u8]> {

@@ -23,7 +23,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
         .find_map(|block| block.label().map(str::to_owned))
         .or_else(|| element_text(&core, "title", source))
         .unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document { title, language_hint: None, blocks })
+    Ok(Document::new(title, None, blocks))
 }
 
 /// What a paragraph style means, by its id.

@@ -20,7 +20,7 @@ const ATTACHMENTS_MAX: usize = 50;
 pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
     let mail = read(bytes, source)?;
     let title = mail.subject.unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document { title, language_hint: mail.language, blocks: mail.blocks })
+    Ok(Document::new(title, mail.language, mail.blocks))
 }
 
 pub(super) fn extract_mailbox(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
@@ -40,7 +40,10 @@ pub(super) fn extract_mailbox(bytes: &[u8], source: Source<'_>) -> Result<Docume
     match failure {
         Some(failure) if blocks.is_empty() => Err(failure),
         None if blocks.is_empty() => Err(source.damaged("no line begins a message")),
-        _ => Ok(Document { title: title_from_path(source.path), language_hint: None, blocks }),
+        failure => {
+            let unread = failure.map(|failure| failure.to_string());
+            Ok(Document { unread, ..Document::new(title_from_path(source.path), None, blocks) })
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     }
     match failure {
         Some(failure) if blocks.is_empty() => Err(failure),
-        _ => Ok(Document { title, language_hint, blocks }),
+        _ => Ok(Document::new(title, language_hint, blocks)),
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_is_not_a_book_says_so() {
         assert!(here("a.epub", &archive(&[("a", b"b")])).unwrap_err().contains("META-INF/container.xml"));
-        assert!(here("a.epub", b"no").unwrap_err().contains("damaged or not a EPUB"));
+        assert!(here("a.epub", b"no").unwrap_err().contains("damaged or no EPUB"));
     }
 
     #[test]

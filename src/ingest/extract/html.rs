@@ -35,7 +35,7 @@ pub(super) fn extract(source: &str, path: &Path) -> Document {
     }
     let blocks = content(extracted);
     let title = title(&page, &blocks).unwrap_or_else(|| title_from_path(path));
-    Document { title, language_hint: language(&page), blocks }
+    Document::new(title, language(&page), blocks)
 }
 
 /// Whether a parser should read the page under limits only: a tree builder is quadratic in open elements.

@@ -18,7 +18,7 @@ pub(super) fn extract(source: &str, path: &Path) -> Document {
         .or_else(|| first_heading.and_then(Block::label).map(str::to_owned))
         .filter(|title| !title.is_empty())
         .unwrap_or_else(|| title_from_path(path));
-    Document { title, language_hint: front.language, blocks }
+    Document::new(title, front.language, blocks)
 }
 
 #[derive(Default)]

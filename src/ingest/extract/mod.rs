@@ -28,10 +28,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use super::document::Document;
 use source::{Budget, Source};
 
+pub use pdf::scans_are_read;
 pub use sandbox::{ExtractLimits, extract_in_child, run_child};
 
 /// A file format that can be read.
@@ -69,11 +71,13 @@ pub enum ExtractError {
     NotText { path: PathBuf },
     #[error("`{}` holds no text", .path.display())]
     NoText { path: PathBuf },
-    #[error("`{}` has no text layer: it is a scan, save it with recognized text", .path.display())]
+    #[error("`{}` is a scan {}", .path.display(), pdf::NOT_RECOGNIZED)]
     Scan { path: PathBuf },
+    #[error("`{}` is a scan that could not be read: scan it again", .path.display())]
+    Unrecognized { path: PathBuf },
     #[error("`{}` is encrypted: save it without a password", .path.display())]
     Encrypted { path: PathBuf },
-    #[error("`{}` is damaged or not a {format} file ({reason}): open it and save it again", .path.display())]
+    #[error("`{}` is damaged or no {format} file ({reason}): open it and save it again", .path.display())]
     Damaged { path: PathBuf, format: &'static str, reason: String },
     #[error("`{}` unpacks to more than the limit of {limit_bytes} bytes: split it", .path.display())]
     UnpacksTooLarge { path: PathBuf, limit_bytes: u64 },
@@ -81,6 +85,8 @@ pub enum ExtractError {
     TooManyEntries { path: PathBuf, entries: usize, limit: usize },
     #[error("`{}` took longer than the limit of {seconds} s to read: split it", .path.display())]
     TooSlow { path: PathBuf, seconds: u64 },
+    #[error("reading `{}` was stopped", .path.display())]
+    Cancelled { path: PathBuf },
     #[error("`{}` ended its reader ({reason}): it is damaged or too complex, save it again", .path.display())]
     ReaderDied { path: PathBuf, reason: String },
     #[error("cannot start the reader of `{}` ({})", .path.display(), .executable.display())]
@@ -173,11 +179,13 @@ pub struct Extractor {
     /// The program itself, which knows the hidden subcommand `extract FILE`.
     executable: PathBuf,
     limits: ExtractLimits,
+    /// Ends what is being read.
+    cancel: CancellationToken,
 }
 
 impl Extractor {
-    pub fn new(executable: impl Into<PathBuf>, limits: ExtractLimits) -> Self {
-        Extractor { executable: executable.into(), limits }
+    pub fn new(executable: impl Into<PathBuf>, limits: ExtractLimits, cancel: CancellationToken) -> Self {
+        Extractor { executable: executable.into(), limits, cancel }
     }
 
     /// The document that the file at `path` holds.
@@ -185,7 +193,7 @@ impl Extractor {
     /// # Errors
     /// Every error names the file and says what to do with it; none of them concerns other files.
     pub fn extract(&self, path: &Path, format: Format) -> Result<Document, ExtractError> {
-        let in_child = || extract_in_child(&self.executable, path, &self.limits);
+        let in_child = || extract_in_child(&self.executable, path, &self.limits, &self.cancel);
         if format.is_isolated() {
             return in_child();
         }
@@ -213,7 +221,7 @@ fn extract_within(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractE
         Format::ReStructuredText => rst::extract(&text()?, path),
         Format::AsciiDoc => asciidoc::extract(&text()?, source)?,
         Format::Csv => csv::extract(&text()?, source)?,
-        Format::Pdf => pdf::extract(bytes, path)?,
+        Format::Pdf => pdf::extract(bytes, source)?,
         Format::Docx => docx::extract(bytes, source)?,
         Format::Xlsx => xlsx::extract(bytes, source)?,
         Format::Pptx => pptx::extract(bytes, source)?,

@@ -27,11 +27,9 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     // The name of a sheet is no title of the whole.
     let heading = || read.blocks.iter().find_map(Block::label).map(str::to_owned);
     let title = if read.is_spreadsheet { declared } else { heading().or(declared) };
-    Ok(Document {
-        title: title.unwrap_or_else(|| title_from_path(source.path)),
-        language_hint: element_text(&meta, "language", source).as_deref().and_then(language_from_tag),
-        blocks: read.blocks,
-    })
+    let title = title.unwrap_or_else(|| title_from_path(source.path));
+    let language = element_text(&meta, "language", source).as_deref().and_then(language_from_tag);
+    Ok(Document::new(title, language, read.blocks))
 }
 
 /// The styles that a file declares, as far as they say what their text is.

@@ -1,34 +1,42 @@
 //! PDF with a text layer to blocks. The crate gives glyphs with place and size; lines are put together here, and
-//! `layout` makes paragraphs, headings and rows of them. Runs in the child process: PDF readers panic and overflow.
+//! `layout` makes paragraphs, headings and rows of them. Pages without a text layer are read by `ocr` where its programs
+//! are installed. Runs in the child process: PDF readers panic and overflow.
 
 mod layout;
+mod ocr;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::time::Instant;
 
 use pdf_extract::{Document as Pdf, MediaBox, Object, OutputDev, OutputError, Transform, output_doc_page};
 
-use super::{ExtractError, Format};
+use super::ExtractError;
+use super::source::Source;
 use crate::ingest::document::{Document, title_from_path};
 use layout::Line;
+use ocr::Recognizer;
 
 /// A gap wider than this many times the size of the letters separates columns of a table.
 const COLUMN_GAP: f64 = 2.0;
 /// A gap wider than this is a space.
 const WORD_GAP: f64 = 0.12;
-/// Letters that a document needs before it counts as having a text layer.
+/// Completes "it is a scan".
+pub(super) const NOT_RECOGNIZED: &str = "without a text layer: install tesseract with its languages ita and eng, and \
+                                         poppler-utils, then index with --full; or save it with recognized text";
+/// Letters that a document, or a page with an image, needs before it counts as having a text layer.
 const LETTERS_MIN: usize = 10;
 
-pub(super) fn extract(bytes: &[u8], path: &Path) -> Result<Document, ExtractError> {
-    let damaged = |reason: String| ExtractError::Damaged { path: path.to_owned(), format: Format::Pdf.name(), reason };
-    let mut pdf = Pdf::load_mem(bytes).map_err(|reason| damaged(reason.to_string()))?;
+pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
+    let Source { path, .. } = source;
+    let mut pdf = Pdf::load_mem(bytes).map_err(|reason| source.damaged(reason))?;
     if pdf.is_encrypted() && pdf.decrypt("").is_err() {
-        return Err(ExtractError::Encrypted { path: path.to_owned() });
+        return Err(source.encrypted());
     }
-    let pages: Vec<u32> = pdf.get_pages().into_keys().collect();
-    let mut lines = Vec::new();
+    let pages = pdf.get_pages();
+    let mut lines: Vec<Line> = Vec::new();
     let mut failure = None;
-    for &page in &pages {
+    let mut scans = Scans::default();
+    for (&page, &id) in &pages {
         let mut reader = PageReader { page, lines: Vec::new(), last: None };
         // One page that the crate cannot read does not cost the others.
         match catch_unwind(AssertUnwindSafe(|| output_doc_page(&pdf, &mut reader, page))) {
@@ -36,13 +44,18 @@ pub(super) fn extract(bytes: &[u8], path: &Path) -> Result<Document, ExtractErro
             Ok(Err(reason)) => failure = Some(reason.to_string()),
             Err(_) => failure = Some(format!("page {page} cannot be read")),
         }
-        lines.append(&mut reader.lines);
+        if letters(&reader.lines) < LETTERS_MIN && pdf.get_page_images(id).is_ok_and(|images| !images.is_empty()) {
+            lines.extend(scans.read(bytes, page, source).unwrap_or(reader.lines));
+        } else {
+            lines.append(&mut reader.lines);
+        }
     }
-    let letters: usize = lines.iter().map(|line: &Line| line.text.chars().filter(|c| c.is_alphabetic()).count()).sum();
-    if letters < LETTERS_MIN {
+    if letters(&lines) < LETTERS_MIN {
         return Err(match failure {
-            Some(reason) => damaged(reason),
-            None if pages.is_empty() => damaged("it has no pages".into()),
+            Some(reason) => source.damaged(reason),
+            None if pages.is_empty() => source.damaged("it has no pages"),
+            None if scans.unread.is_empty() => ExtractError::NoText { path: path.to_owned() },
+            None if scans.is_installed() => ExtractError::Unrecognized { path: path.to_owned() },
             None => ExtractError::Scan { path: path.to_owned() },
         });
     }
@@ -50,7 +63,56 @@ pub(super) fn extract(bytes: &[u8], path: &Path) -> Result<Document, ExtractErro
     let title = declared_title(&pdf)
         .or_else(|| blocks.iter().take(8).find_map(|block| block.label().map(str::to_owned)))
         .unwrap_or_else(|| title_from_path(path));
-    Ok(Document { title, language_hint: None, blocks })
+    Ok(Document { unread: scans.unread(), ..Document::new(title, None, blocks) })
+}
+
+/// Whether the programs that read scans are installed.
+pub fn scans_are_read() -> bool {
+    Recognizer::installed().is_some()
+}
+
+fn letters(lines: &[Line]) -> usize {
+    lines.iter().map(|line| line.text.chars().filter(|c| c.is_alphabetic()).count()).sum()
+}
+
+/// The pages of a file that are images.
+#[derive(Default)]
+struct Scans {
+    /// What they are read with, once that was looked for.
+    recognizer: Option<Option<Recognizer>>,
+    /// Pages that were not read.
+    unread: Vec<u32>,
+}
+
+impl Scans {
+    /// The lines of a page; `None`: it was not read.
+    fn read(&mut self, pdf: &[u8], page: u32, source: Source<'_>) -> Option<Vec<Line>> {
+        let recognizer = self.recognizer.get_or_insert_with(Recognizer::installed).as_ref();
+        let start = Instant::now();
+        let lines = recognizer
+            .filter(|_| !source.budget.recognition_left().is_zero())
+            .and_then(|recognizer| recognizer.lines(pdf, page, start + source.budget.recognition_left()));
+        source.budget.take_recognition(start.elapsed());
+        if lines.is_none() {
+            self.unread.push(page);
+        }
+        lines
+    }
+
+    fn is_installed(&self) -> bool {
+        matches!(self.recognizer, Some(Some(_)))
+    }
+
+    /// The pages that were not read, for people.
+    fn unread(&self) -> Option<String> {
+        let (first, last) = (self.unread.first()?, self.unread.last()?);
+        let which = match self.unread.len() {
+            1 => format!("page {first} is a scan"),
+            count => format!("{count} pages from {first} to {last} are scans"),
+        };
+        let why = if self.is_installed() { "that took too long or could not be read" } else { NOT_RECOGNIZED };
+        Some(format!("{which} {why}"))
+    }
 }
 
 /// The title in the file's metadata, unless a program filled it in.

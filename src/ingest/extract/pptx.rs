@@ -39,7 +39,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     }
     let core = archive.xml("docProps/core.xml")?.unwrap_or_default();
     let title = title.or_else(|| element_text(&core, "title", source)).unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document { title, language_hint: None, blocks })
+    Ok(Document::new(title, None, blocks))
 }
 
 /// The relations of the slides as they are shown; the names of their parts say nothing.
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn what_is_not_a_presentation_says_so() {
         let error = here("a.pptx", &archive(&[("word/document.xml", b"<a/>")])).unwrap_err();
-        assert!(error.contains("not a PPTX") && error.contains("ppt/presentation.xml"), "{error}");
+        assert!(error.contains("no PPTX") && error.contains("ppt/presentation.xml"), "{error}");
         assert!(here("a.pptx", &deck("<p:sld/>", "<p:sld/>")).unwrap_err().contains("holds no text"));
         assert!(here("a.pptx", &deck("<p:sld><a></b>", "<p:sld/>")).unwrap_err().contains("damaged"));
     }

@@ -61,7 +61,7 @@ pub(super) fn extract(source: &str, path: &Path) -> Document {
     reader.read(&source);
     let title = reader.blocks.iter().find_map(|block| block.label().map(str::to_owned));
     let title = title.unwrap_or_else(|| title_from_path(path));
-    Document { title, language_hint: None, blocks: reader.blocks }
+    Document::new(title, None, reader.blocks)
 }
 
 /// Lines of one body, without the indentation that they share.

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
+use super::source::RECOGNITION_TIME_MAX;
 use super::{ExtractError, Format, extract_here, read};
 use crate::ingest::document::Document;
 
@@ -22,8 +24,15 @@ pub struct ExtractLimits {
     pub source_bytes_max: u64,
     /// Bytes of JSON that the child may answer with.
     pub output_bytes_max: u64,
-    /// Wall-clock time of the child.
+    /// Wall-clock time of the child, without the pages that are images.
     pub time_max: Duration,
+}
+
+impl ExtractLimits {
+    fn time_for(&self, path: &Path) -> Duration {
+        let may_hold_images = matches!(Format::of(path), Some(Format::Pdf | Format::Zip));
+        self.time_max + if may_hold_images { RECOGNITION_TIME_MAX } else { Duration::ZERO }
+    }
 }
 
 impl Default for ExtractLimits {
@@ -37,6 +46,8 @@ const CHILD_CPU_SECONDS_MAX: u64 = 60;
 const CHILD_OPEN_FILES_MAX: u64 = 32;
 /// Of what a dying child says, enough for one sentence.
 const STDERR_BYTES_MAX: u64 = 4_096;
+/// How often a parent that waits looks whether it still should.
+const CANCEL_LOOK: Duration = Duration::from_millis(100);
 
 /// What the child prints: one line of JSON.
 #[derive(Serialize, Deserialize)]
@@ -80,8 +91,14 @@ fn write_outcome(path: &Path, mut out: impl Write) -> io::Result<()> {
 /// The parent's side: runs `executable extract PATH` and reads the document from it.
 ///
 /// # Errors
-/// What the child reports about the file, and clear sentences for a child that is too slow, says too much or dies.
-pub fn extract_in_child(executable: &Path, path: &Path, limits: &ExtractLimits) -> Result<Document, ExtractError> {
+/// What the child reports about the file, and clear sentences for a child that is too slow, says too much or dies;
+/// `Cancelled`.
+pub fn extract_in_child(
+    executable: &Path,
+    path: &Path,
+    limits: &ExtractLimits,
+    cancel: &CancellationToken,
+) -> Result<Document, ExtractError> {
     let failed = |source| ExtractError::Read { path: path.to_owned(), source };
     let absolute = path.canonicalize().map_err(failed)?;
     let bytes = absolute.metadata().map_err(failed)?.len();
@@ -104,8 +121,14 @@ pub fn extract_in_child(executable: &Path, path: &Path, limits: &ExtractLimits) 
         })?;
     let stdout = collect(child.stdout.take(), limits.output_bytes_max);
     let stderr = collect(child.stderr.take(), STDERR_BYTES_MAX);
-    let deadline = Instant::now() + limits.time_max;
-    let answer = stdout.recv_timeout(limits.time_max);
+    let time_max = limits.time_for(path);
+    let deadline = Instant::now() + time_max;
+    let answer = loop {
+        match stdout.recv_timeout(CANCEL_LOOK) {
+            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline && !cancel.is_cancelled() => {}
+            answer => break answer,
+        }
+    };
     let too_long = answer.as_ref().is_ok_and(|answer| answer.len() as u64 > limits.output_bytes_max);
     let too_slow = matches!(answer, Err(RecvTimeoutError::Timeout));
     // Its output has ended, so the child ends: unless it is stuck, or says too much.
@@ -113,10 +136,10 @@ pub fn extract_in_child(executable: &Path, path: &Path, limits: &ExtractLimits) 
     let Some(status) = status else {
         let _ = child.kill();
         let _ = child.wait();
-        return Err(if too_long {
-            ExtractError::UnpacksTooLarge { path: path.to_owned(), limit_bytes: limits.output_bytes_max }
-        } else {
-            ExtractError::TooSlow { path: path.to_owned(), seconds: limits.time_max.as_secs() }
+        return Err(match too_long {
+            true => ExtractError::UnpacksTooLarge { path: path.to_owned(), limit_bytes: limits.output_bytes_max },
+            false if cancel.is_cancelled() => ExtractError::Cancelled { path: path.to_owned() },
+            false => ExtractError::TooSlow { path: path.to_owned(), seconds: time_max.as_secs() },
         });
     };
     let died = |reason| ExtractError::ReaderDied { path: path.to_owned(), reason };
@@ -132,7 +155,7 @@ pub fn extract_in_child(executable: &Path, path: &Path, limits: &ExtractLimits) 
 }
 
 /// Reads a pipe on a thread of its own, up to one byte more than `bytes_max`; what comes after that is not read.
-fn collect(pipe: Option<impl Read + Send + 'static>, bytes_max: u64) -> Receiver<Vec<u8>> {
+pub(super) fn collect(pipe: Option<impl Read + Send + 'static>, bytes_max: u64) -> Receiver<Vec<u8>> {
     let (send, receive) = sync_channel(1);
     thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -145,7 +168,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>, bytes_max: u64) -> Receiver
     receive
 }
 
-fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+pub(super) fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -191,8 +214,13 @@ mod tests {
 
     /// What a reader that behaves as `script` does leads to.
     fn check(script: &str, limits: &ExtractLimits) -> Result<Document, String> {
-        extract_in_child(&fixture(&format!("readers/{script}.sh")), &fixture("guida.md"), limits)
-            .map_err(|e| e.to_string())
+        extract_in_child(
+            &fixture(&format!("readers/{script}.sh")),
+            &fixture("guida.md"),
+            limits,
+            &CancellationToken::new(),
+        )
+        .map_err(|e| e.to_string())
     }
 
     fn limits() -> ExtractLimits {
@@ -250,6 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_ended_when_nobody_waits_any_more() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let started = Instant::now();
+        let error =
+            extract_in_child(&fixture("readers/hangs.sh"), &fixture("guida.md"), &limits(), &cancel).unwrap_err();
+        assert!(matches!(error, ExtractError::Cancelled { .. }), "{error}");
+        assert!(started.elapsed() < limits().time_max / 2);
+    }
+
+    #[test]
     fn a_reader_sees_nothing_of_the_environment() {
         // The script fails if any variable but those of the shell itself is set.
         assert_eq!(check("environment", &limits()).unwrap().title, "Ciao");
@@ -257,7 +296,9 @@ mod tests {
 
     #[test]
     fn a_missing_reader_and_a_large_file_are_told() {
-        let error = extract_in_child(Path::new("/no/such/program"), &fixture("guida.md"), &limits()).unwrap_err();
+        let error =
+            extract_in_child(Path::new("/no/such/program"), &fixture("guida.md"), &limits(), &CancellationToken::new())
+                .unwrap_err();
         assert!(error.to_string().contains("/no/such/program"));
         let small = ExtractLimits { source_bytes_max: 10, ..limits() };
         assert!(check("answers", &small).unwrap_err().contains("limit of 10"));

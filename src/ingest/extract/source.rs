@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fmt::Display;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{ExtractError, Format};
 
@@ -12,6 +13,8 @@ const UNPACKED_BYTES_MAX: u64 = 128 << 20;
 /// Bytes of text where little of a file stands for much text: a string that many cells show, a row that repeats. Below
 /// what a child process may answer with.
 const TEXT_BYTES_MAX: u64 = 48 << 20;
+/// Time that reading the pages of a file that are images may take: some hundred pages.
+pub(super) const RECOGNITION_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The file that is read; an entry of an archive has a path that goes on inside of it.
 #[derive(Clone, Copy)]
@@ -37,11 +40,26 @@ pub(super) struct Budget<'a> {
     path: &'a Path,
     unpacked: Cell<u64>,
     text: Cell<u64>,
+    recognition: Cell<Duration>,
 }
 
 impl<'a> Budget<'a> {
     pub(super) fn new(path: &'a Path) -> Self {
-        Budget { path, unpacked: Cell::new(UNPACKED_BYTES_MAX), text: Cell::new(TEXT_BYTES_MAX) }
+        Budget {
+            path,
+            unpacked: Cell::new(UNPACKED_BYTES_MAX),
+            text: Cell::new(TEXT_BYTES_MAX),
+            recognition: Cell::new(RECOGNITION_TIME_MAX),
+        }
+    }
+
+    /// Time in which pages that are images may still be read.
+    pub(super) fn recognition_left(&self) -> Duration {
+        self.recognition.get()
+    }
+
+    pub(super) fn take_recognition(&self, time: Duration) {
+        self.recognition.set(self.recognition.get().saturating_sub(time));
     }
 
     /// Bytes that may still be unpacked.

@@ -10,7 +10,7 @@ pub(super) fn extract(source: &str, path: &Path) -> Document {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let blocks = definitions(source).map(|text| Block::new(BlockKind::Code, text)).collect();
     // With its ending, by which code is known.
-    Document { title: name.into_owned(), language_hint: None, blocks }
+    Document::new(name, None, blocks)
 }
 
 /// A definition ends where after a blank line, and after what is indented, something stands at the left margin.

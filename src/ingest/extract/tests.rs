@@ -6,6 +6,7 @@ use ::zip::write::{SimpleFileOptions, ZipWriter};
 use proptest::proptest;
 
 use super::*;
+use crate::ingest::document::BlockKind;
 
 pub(super) fn here(name: &str, bytes: &[u8]) -> Result<Document, String> {
     let path = Path::new(name);
@@ -98,8 +99,33 @@ fn a_pdf_with_text() {
 }
 
 #[test]
-fn a_scan_is_told_from_a_text() {
-    assert!(here("scan.pdf", &pdf(&[])).unwrap_err().contains("no text layer: it is a scan"));
+fn pages_that_are_scans_are_read_or_reported() {
+    let fixture = |name: &str| {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/documents").join(name)).unwrap()
+    };
+    assert!(here("vuoto.pdf", &pdf(&[])).unwrap_err().contains("holds no text"));
+    let (mixed, scan) =
+        (here("scansione.pdf", &fixture("scansione.pdf")).unwrap(), here("fax.pdf", &fixture("fax.pdf")));
+    let text = outline(&mixed);
+    assert!(text.contains("copie dei fogli firmati dalla direzione."), "{text}");
+    if !scans_are_read() {
+        assert!(std::env::var_os("CERVELLA_TESTS_SKIP_NOTHING").is_none(), "tesseract is missing");
+        let unread = mixed.unread.unwrap();
+        assert!(
+            unread.starts_with("2 pages from 2 to 3 are scans without a text layer: install tesseract"),
+            "{unread}"
+        );
+        assert!(scan.unwrap_err().contains("is a scan without a text layer: install tesseract"));
+        return;
+    }
+    assert_eq!((&mixed.unread, mixed.title.as_str()), (&None, "Regole della sede"));
+    let block = |part: &str| mixed.blocks.iter().find(|block| block.text.contains(part)).expect(part);
+    assert!(matches!(block("Badge e accessi").kind, BlockKind::Heading { .. }), "{text}");
+    let paragraph = block("con un documento di identità valido. Chi lo perde lo segnala entro 24 ore");
+    assert_eq!((&paragraph.kind, paragraph.anchor.as_deref()), (&BlockKind::Paragraph, Some("page=2")));
+    assert!(matches!(block("Bari\tsecondo piano").kind, BlockKind::TableRow { .. }), "{text}");
+    assert_eq!(block("valid for one day only.").anchor.as_deref(), Some("page=3"));
+    assert!(outline(&scan.unwrap()).contains("closes at 21:30."));
 }
 
 #[test]
@@ -118,17 +144,17 @@ fn broken_files_have_a_reason() {
         ("vuoto.md", &b""[..], "holds no text"),
         ("vuoto.html", b"", "holds no text"),
         ("vuoto.txt", b" \n \n", "holds no text"),
-        ("vuoto.pdf", b"", "damaged or not a PDF"),
-        ("vuoto.docx", b"", "damaged or not a DOCX"),
+        ("vuoto.pdf", b"", "damaged or no PDF"),
+        ("vuoto.docx", b"", "damaged or no DOCX"),
         ("binario.md", &garbage, "binary, not text"),
         ("binario.html", &garbage, "binary, not text"),
         ("binario.txt", &garbage, "binary, not text"),
-        ("binario.pdf", &garbage, "damaged or not a PDF"),
-        ("binario.docx", &garbage, "damaged or not a DOCX"),
-        ("mozzo.docx", &whole[..whole.len() / 2], "damaged or not a DOCX"),
+        ("binario.pdf", &garbage, "damaged or no PDF"),
+        ("binario.docx", &garbage, "damaged or no DOCX"),
+        ("mozzo.docx", &whole[..whole.len() / 2], "damaged or no DOCX"),
         ("altro.docx", &archive(&[("altro.xml", b"<a/>")]), "word/document.xml"),
-        ("storto.docx", &archive(&[("word/document.xml", b"<w:p><w:r></w:p>")]), "damaged or not a DOCX"),
-        ("mozzo.pdf", &text[..60], "damaged or not a PDF"),
+        ("storto.docx", &archive(&[("word/document.xml", b"<w:p><w:r></w:p>")]), "damaged or no DOCX"),
+        ("mozzo.pdf", &text[..60], "damaged or no PDF"),
     ] {
         let error = here(name, bytes).unwrap_err();
         assert!(error.contains(reason) && error.contains(name), "{name}: {error}");
@@ -173,7 +199,7 @@ fn a_file_over_the_limit_and_one_that_is_none_are_refused() {
     let path = folder.path().join("grande.md");
     std::fs::write(&path, "x".repeat(101)).unwrap();
     let limits = ExtractLimits { source_bytes_max: 100, ..ExtractLimits::default() };
-    let extractor = Extractor::new("/nonexistent", limits);
+    let extractor = Extractor::new("/nonexistent", limits, CancellationToken::new());
     assert!(extractor.extract(&path, Format::of(&path).unwrap()).unwrap_err().to_string().contains("limit of 100"));
     assert!(matches!(
         extractor.extract(&folder.path().join("mai.md"), Format::Markdown),
@@ -188,7 +214,7 @@ fn a_file_over_the_limit_and_one_that_is_none_are_refused() {
 
 #[test]
 fn a_hostile_page_goes_to_the_child() {
-    let extractor = Extractor::new("/nonexistent", ExtractLimits::default());
+    let extractor = Extractor::new("/nonexistent", ExtractLimits::default(), CancellationToken::new());
     let page = format!("{}testo", "<div>".repeat(10_000));
     let folder = tempfile::tempdir().unwrap();
     let hostile = folder.path().join("hostile.html");

@@ -22,7 +22,7 @@ pub(super) fn extract(source: &str, path: &Path) -> Document {
         .take(TITLE_BLOCKS_MAX)
         .find_map(|block: &Block| block.label().map(str::to_owned))
         .unwrap_or_else(|| title_from_path(path));
-    Document { title, language_hint: None, blocks }
+    Document::new(title, None, blocks)
 }
 
 /// Runs of lines between blank lines.

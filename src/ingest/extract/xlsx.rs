@@ -56,7 +56,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     }
     let core = archive.xml("docProps/core.xml")?.unwrap_or_default();
     let title = element_text(&core, "title", source).unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document { title, language_hint: None, blocks })
+    Ok(Document::new(title, None, blocks))
 }
 
 struct Workbook {

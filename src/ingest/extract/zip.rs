@@ -30,13 +30,16 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
         .collect();
     readable.sort_by(|a, b| a.0.cmp(&b.0));
     let mut blocks = Vec::new();
-    let mut failure = None;
+    let (mut failure, mut unread) = (None, None);
     for (path, format, is_encrypted, index) in readable {
         let inner = source.path.join(&path);
         let inner = Source { path: &inner, format, ..source };
         let document = if is_encrypted { Err(inner.encrypted()) } else { entry(&mut archive, index, inner) };
         match document {
-            Ok(document) => push(path, document, &mut blocks),
+            Ok(document) => {
+                unread = unread.or_else(|| document.unread.as_ref().map(|unread| format!("{path}: {unread}")));
+                push(path, document, &mut blocks);
+            }
             Err(error @ ExtractError::UnpacksTooLarge { .. }) => return Err(error),
             // An entry that cannot be read does not cost the others.
             Err(error) => failure = failure.or(Some(error)),
@@ -44,7 +47,10 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     }
     match failure {
         Some(failure) if blocks.is_empty() => Err(failure),
-        _ => Ok(Document { title: title_from_path(source.path), language_hint: None, blocks }),
+        failure => {
+            let unread = failure.map(|failure| failure.to_string()).or(unread);
+            Ok(Document { unread, ..Document::new(title_from_path(source.path), None, blocks) })
+        }
     }
 }
 

@@ -49,6 +49,11 @@ impl QueryRow {
         let values = vector.iter().map(|value| (value / scale).round() as i16).collect();
         QueryRow { values, scale }
     }
+
+    /// In parts of its scale.
+    pub(super) fn values(&self) -> &[i16] {
+        &self.values
+    }
 }
 
 fn largest(vector: &[f32]) -> f32 {

@@ -1,5 +1,6 @@
 //! Vector files written and searched.
 
+use super::stretches::ROWS_PER_THREAD;
 use super::*;
 use crate::domain::Scope;
 
@@ -31,7 +32,7 @@ fn the_nearest_come_first_and_the_filter_holds() {
     let collections = ["zero", "one", "two", "three", "four"].map(str::to_owned);
     let found = |limit, language, scope: &Scope| -> Vec<_> {
         let filter = Filter::of(language, scope, &collections).unwrap();
-        vectors.search(&vectors.query(&[0.8, 0.6, 0.0], true), limit, &filter)
+        vectors.search(&vectors.query(&[0.8, 0.6, 0.0], true, true), limit, &filter)
     };
     assert_eq!(found(2, None, &Scope::Everything), [id(3), id(1)]);
     assert_eq!(found(9, Some(Language::English), &Scope::Everything), [id(3), id(2)]);
@@ -54,7 +55,7 @@ fn the_best_of_a_passages_rows_counts() {
     ]);
     let vectors = Vectors::open(&path).unwrap();
     assert_eq!(vectors.passages(), 2);
-    let query = vectors.query(&[0.0, 1.0, 0.0], true);
+    let query = vectors.query(&[0.0, 1.0, 0.0], true, true);
     let of_row = |row| vectors.cosine_of_row(Scan::of_this_processor(), &query, row, vectors.facts(row));
     let best = vectors.cosine(&query, id(1)).unwrap();
     assert_eq!(best, of_row(1));
@@ -103,11 +104,11 @@ fn many_rows_are_searched_like_few() {
     }
     writer.finish().unwrap();
     let vectors = Vectors::open(&path).unwrap();
-    let query = vectors.query(&[0.6, 0.8, 0.0, 0.0], true);
+    let query = vectors.query(&[0.6, 0.8, 0.0, 0.0], true, true);
     let collections = ["knowledge".to_owned()];
     let filter = Filter::of(None, &Scope::Everything, &collections).unwrap();
     let found = vectors.search(&query, 50, &filter);
-    let mut all = vectors.search_rows(&query, 0..count as usize, count as usize, &filter);
+    let mut all = vectors.best_of(&query, 0..count as usize, count as usize, &filter);
     all.sort_unstable();
     let expect: Vec<_> = all.iter().take(50).map(|candidate| number(candidate.row as u32)).collect();
     assert_eq!(found, expect);

@@ -44,7 +44,7 @@ impl Vectors {
 
     fn nearest(&self, row: usize, pool: &[(usize, Facts)]) -> Option<(usize, f32)> {
         let scan = Scan::of_this_processor();
-        let query = self.query(&self.centred(row), true);
+        let query = self.query(&self.centred(row), true, true);
         let cosines = pool.iter().map(|&(other, facts)| (other, self.cosine_of_row(scan, &query, other, facts)));
         cosines.reduce(|best, next| if next.1 > best.1 { next } else { best })
     }

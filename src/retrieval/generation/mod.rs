@@ -67,7 +67,7 @@ impl IndexedPassage {
 
     pub fn text_hash(&self) -> TextHash {
         let mut hasher = blake3::Hasher::new();
-        for text in std::iter::once(self.text_to_embed()).chain(self.parts()) {
+        for text in std::iter::once(self.text_to_embed()).chain(self.parts().into_iter().map(|part| part.text)) {
             hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
         }
         *hasher.finalize().as_bytes()
@@ -150,6 +150,11 @@ impl Meaning<'_> {
         let best_part = part_vectors.cosine(&self.parts, id).map_or(whole, |part| part.max(whole));
         Fit { whole, best_part, cosine: self.best_part * best_part + (1.0 - self.best_part) * whole }
     }
+
+    /// The cosine of each part of a passage, in their order.
+    pub fn fits_of_parts(&self, id: PassageId) -> Vec<f32> {
+        self.generation.part_vectors.cosines(&self.parts, id).collect()
+    }
 }
 
 impl Generation {
@@ -189,8 +194,8 @@ impl Generation {
     pub(super) fn meaning(&self, question: &[f32], weights: &Weights) -> Meaning<'_> {
         Meaning {
             generation: self,
-            whole: self.vectors.query(question, weights.centred),
-            parts: self.part_vectors.query(question, weights.centred),
+            whole: self.vectors.query(question, weights.centred, !weights.sketches),
+            parts: self.part_vectors.query(question, weights.centred, !weights.sketches),
             best_part: weights.best_part,
         }
     }

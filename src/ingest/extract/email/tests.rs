@@ -104,8 +104,8 @@ fn a_mailbox() {
 
 #[test]
 fn what_is_no_message_says_so() {
-    assert!(here("a.eml", b"").unwrap_err().contains("damaged or not a EML"));
-    assert!(here("a.eml", b"niente di niente\n").unwrap_err().contains("damaged or not a EML"));
+    assert!(here("a.eml", b"").unwrap_err().contains("damaged or no EML"));
+    assert!(here("a.eml", b"niente di niente\n").unwrap_err().contains("damaged or no EML"));
     assert!(here("a.mbox", b"niente\n").unwrap_err().contains("no line begins a message"));
     let deep = format!("Subject: x\nContent-Type: text/html\n\n{}", "<div>".repeat(10_000));
     assert!(here("a.eml", deep.as_bytes()).unwrap_err().contains("nested too deep"));

@@ -127,5 +127,5 @@ fn a_file_with_a_password_says_so() {
     let manifest = b"<manifest:manifest><manifest:file-entry><manifest:encryption-data/></manifest:file-entry></manifest:manifest>";
     let bytes = archive(&[("META-INF/manifest.xml", manifest), ("content.xml", b"\x00\x01")]);
     assert!(here("a.odt", &bytes).unwrap_err().contains("encrypted: save it without a password"));
-    assert!(here("a.odp", &archive(&[("altro.xml", b"<a/>")])).unwrap_err().contains("not a ODP file"));
+    assert!(here("a.odp", &archive(&[("altro.xml", b"<a/>")])).unwrap_err().contains("no ODP file"));
 }

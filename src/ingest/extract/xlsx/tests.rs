@@ -103,7 +103,7 @@ fn columns_have_letters() {
 fn a_workbook_with_a_password_says_so() {
     let mut bytes = vec![0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
     bytes.extend([0; 512]);
-    assert!(here("a.xlsx", &bytes).unwrap_err().contains("damaged or not a XLSX"));
+    assert!(here("a.xlsx", &bytes).unwrap_err().contains("damaged or no XLSX"));
     bytes.extend("EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes));
     assert!(here("a.xlsx", &bytes).unwrap_err().contains("encrypted: save it without a password"));
 }

@@ -48,8 +48,9 @@ fn a_damaged_file_does_not_cost_the_others() {
     let broken: &[(&str, &[u8])] = &[("a.docx", b"no"), ("b.md", b"\x00\x01\x02"), ("c.html", deep.as_bytes())];
     let document = read(&[broken, &[("d.md", b"# Si legge")]].concat()).unwrap();
     assert_eq!(outline(&document), "[documenti 2026]\nH1 d.md\nH2 # Si legge\n");
+    assert!(document.unread.unwrap().contains("documenti-2026.zip/a.docx"));
     let error = read(broken).unwrap_err();
-    assert!(error.contains("documenti-2026.zip/a.docx` is damaged or not a DOCX"), "{error}");
+    assert!(error.contains("documenti-2026.zip/a.docx` is damaged or no DOCX"), "{error}");
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn an_archive_of_nothing_that_is_read_says_so() {
     for parts in [&[("foto.png", &b"x"[..])][..], &[("dentro.zip", &inner)], &[]] {
         assert!(read(parts).unwrap_err().contains("documenti-2026.zip` holds no text"));
     }
-    assert!(here("a.zip", b"PK").unwrap_err().contains("damaged or not a ZIP"));
+    assert!(here("a.zip", b"PK").unwrap_err().contains("damaged or no ZIP"));
 }
 
 #[test]
