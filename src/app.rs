@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{AnswerOptions, Answerer};
+use crate::answer::{AnswerOptions, Answerer, Writer};
 use crate::chat::slack::SlackError;
 use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
@@ -254,7 +254,8 @@ impl App {
             evidence_min: settings.evidence_min,
             questions_max: settings.questions_max,
         };
-        Arc::new(Answerer::new(searcher, self.settings.knowledge.readership(), engine, options))
+        let writer = engine.map(|engine| engine as Arc<dyn Writer>);
+        Arc::new(Answerer::new(searcher, self.settings.knowledge.readership(), writer, options))
     }
 
     /// Names of the collections, the one of `knowledge.folders` first.

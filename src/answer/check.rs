@@ -1,14 +1,14 @@
 //! Binds every sentence of the model to the passage that says it. The model's own citation marks decide nothing: a
-//! sentence is shown when one sentence of a passage, or two neighbours, hold its numbers, its codes and nearly all of its
-//! words, and deny what it denies.
+//! sentence is shown when one sentence of a passage, or two neighbours, hold its numbers, codes, units and names, nearly all of
+//! its words, the first of them included, and deny what it denies.
 
-use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::ops::Range;
 
-use super::facts::{facts, negates};
+use super::address::is_for_the_model;
+use super::claims::Claims;
 use crate::domain::{Language, LanguageDetector, Passage, sentences};
-use crate::retrieval::{RetrievalError, terms};
+use crate::retrieval::RetrievalError;
 
 /// Share of a sentence's different words that its source must hold: one strange word is allowed from six on, because in
 /// a shorter sentence it can be the subject.
@@ -21,11 +21,11 @@ const CONTENT_MIN: usize = 3;
 const TRANSLATION_COSINE_MIN: f32 = 0.92;
 
 /// Embeds sentences: one vector of unit length each.
-pub(super) type Embed<'a> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>, RetrievalError> + 'a;
+pub type Embed<'a> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>, RetrievalError> + 'a;
 
 /// Where a sentence comes from.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Support {
+pub struct Support {
     /// Number of the passage, from 1.
     pub n: usize,
     /// The sentences of the passage that say it, word for word.
@@ -33,7 +33,7 @@ pub(super) struct Support {
 }
 
 /// The passages that were shown to the model, ready to be compared with what it says.
-pub(super) struct Checker<'a> {
+pub struct Checker<'a> {
     sources: Vec<Source<'a>>,
     language: Language,
     /// Vectors of the sentences of passages in the other language, made when they are first needed.
@@ -42,40 +42,20 @@ pub(super) struct Checker<'a> {
 
 struct Source<'a> {
     passage: &'a Passage,
-    /// Terms and facts of title, headings and table header: they may be used with any sentence of the passage.
-    above: Content,
+    /// Of title, headings and table header: they may be used with any sentence of the passage.
+    above: Claims,
     sentences: Vec<Sentence>,
 }
 
 struct Sentence {
     range: Range<usize>,
-    content: Content,
-    negated: bool,
-}
-
-/// What a sentence of the model says.
-struct Said {
-    words: HashSet<String>,
-    facts: HashSet<String>,
-    negated: bool,
-}
-
-#[derive(Default)]
-struct Content {
-    terms: HashSet<String>,
-    facts: HashSet<String>,
-}
-
-impl Content {
-    fn of(text: &str, language: Language) -> Self {
-        Content { terms: terms(text, language).into_iter().collect(), facts: facts(text) }
-    }
+    claims: Claims,
 }
 
 impl<'a> Checker<'a> {
     /// `passages` as they are numbered in the prompt, with the text that belongs to them but stands elsewhere;
     /// `language` is the answer's.
-    pub(super) fn new(passages: impl IntoIterator<Item = (&'a Passage, Option<&'a str>)>, language: Language) -> Self {
+    pub fn new(passages: impl IntoIterator<Item = (&'a Passage, Option<&'a str>)>, language: Language) -> Self {
         let sources = passages.into_iter().map(|(passage, context)| Source::new(passage, context)).collect();
         Checker { sources, language, vectors: HashMap::new() }
     }
@@ -84,13 +64,9 @@ impl<'a> Checker<'a> {
     ///
     /// # Errors
     /// From the embedder, which compares sentences of different languages.
-    pub(super) fn support(&mut self, sentence: &str, embed: &Embed<'_>) -> Result<Option<Support>, RetrievalError> {
-        let said = Said {
-            words: terms(sentence, self.language).into_iter().collect(),
-            facts: facts(sentence),
-            negated: negates(sentence, self.language),
-        };
-        if said.words.len() + said.facts.len() < CONTENT_MIN {
+    pub fn support(&mut self, sentence: &str, embed: &Embed<'_>) -> Result<Option<Support>, RetrievalError> {
+        let said = Claims::of(sentence, self.language);
+        if said.content() < CONTENT_MIN {
             return Ok(None);
         }
         // A model that falls into another language than the reader's has lost the thread.
@@ -102,7 +78,7 @@ impl<'a> Checker<'a> {
             let found = if self.sources[index].passage.language == self.language {
                 self.sources[index].says(&said)
             } else {
-                self.translates(index, sentence, &said.facts, embed)?
+                self.translates(index, sentence, &said, embed)?
             };
             if let Some((score, range)) = found
                 && best.as_ref().is_none_or(|(so_far, _)| score > *so_far)
@@ -118,7 +94,7 @@ impl<'a> Checker<'a> {
         &mut self,
         index: usize,
         sentence: &str,
-        said: &HashSet<String>,
+        said: &Claims,
         embed: &Embed<'_>,
     ) -> Result<Option<(f32, Range<usize>)>, RetrievalError> {
         let source = &self.sources[index];
@@ -136,7 +112,7 @@ impl<'a> Checker<'a> {
             .sentences
             .iter()
             .zip(&*vectors)
-            .filter(|(sentence, _)| said.iter().all(|fact| source.holds(fact, &sentence.content)))
+            .filter(|(sentence, _)| source.translates(said, &sentence.claims))
             .map(|(sentence, other)| (cosine(other), sentence.range.clone()))
             .filter(|(cosine, _)| *cosine >= TRANSLATION_COSINE_MIN)
             .max_by(|a, b| a.0.total_cmp(&b.0)))
@@ -146,26 +122,22 @@ impl<'a> Checker<'a> {
 impl<'a> Source<'a> {
     fn new(passage: &'a Passage, context: Option<&str>) -> Self {
         let language = passage.language;
-        let mut above = Content::of(&format!("{} {}", passage.title, passage.heading()), language);
-        if let Some(context) = context {
-            let context = Content::of(context, language);
-            above.terms.extend(context.terms);
-            above.facts.extend(context.facts);
-        }
-        let sentence = |range: Range<usize>| {
-            let text = &passage.text[range.clone()];
-            Sentence { content: Content::of(text, language), negated: negates(text, language), range }
-        };
-        let sentences = sentences(&passage.text).into_iter().map(sentence).collect();
-        Source { passage, above, sentences }
+        let above = format!("{} {} {}", passage.title, passage.heading(), context.unwrap_or_default());
+        let sentence =
+            |range: Range<usize>| Sentence { claims: Claims::of(&passage.text[range.clone()], language), range };
+        let meant = |range: &Range<usize>| !is_for_the_model(&passage.text[range.clone()]);
+        let sentences = sentences(&passage.text).into_iter().filter(meant).map(sentence).collect();
+        Source { passage, above: Claims::of(&above, language), sentences }
     }
 
-    fn holds(&self, fact: &str, content: &Content) -> bool {
-        content.facts.contains(fact) || self.above.facts.contains(fact)
+    /// Whether a sentence in the other language may say the same, as far as that can be told without knowing its words.
+    fn translates(&self, said: &Claims, sentence: &Claims) -> bool {
+        let holds = |fact: &String| sentence.facts.contains(fact) || self.above.facts.contains(fact);
+        said.denies == sentence.denies && said.facts.iter().all(holds) && said.agree_with(&[sentence], &self.above)
     }
 
     /// The sentence, or the two neighbours, that say it, and how completely.
-    fn says(&self, said: &Said) -> Option<(f32, Range<usize>)> {
+    fn says(&self, said: &Claims) -> Option<(f32, Range<usize>)> {
         let alone = (0..self.sentences.len()).map(|at| &self.sentences[at..=at]);
         let pairs = (1..self.sentences.len()).map(|at| &self.sentences[at - 1..=at]);
         let mut best: Option<(f32, Range<usize>)> = None;
@@ -181,24 +153,27 @@ impl<'a> Source<'a> {
     }
 
     /// Share of the said words that `window` holds; `None` if it does not support what is said.
-    fn coverage(&self, said: &Said, window: &[Sentence]) -> Option<f32> {
-        let count = said.words.len();
-        if count == 0 || window.iter().any(|sentence| sentence.negated != said.negated) {
+    fn coverage(&self, said: &Claims, window: &[Sentence]) -> Option<f32> {
+        let count = said.terms.len();
+        if count == 0 || window.iter().any(|sentence| sentence.claims.denies != said.denies) {
             return None;
         }
-        let held =
-            |sentence: &Sentence| said.words.iter().filter(|word| sentence.content.terms.contains(*word)).count();
+        let held = |sentence: &Sentence| said.terms.iter().filter(|word| sentence.claims.terms.contains(*word)).count();
         // A number belongs to its own sentence: that one must be what is talked about.
         let at_home = |fact: &String| {
             self.above.facts.contains(fact)
-                || window.iter().any(|sentence| sentence.content.facts.contains(fact) && held(sentence) * 2 >= count)
+                || window.iter().any(|sentence| sentence.claims.facts.contains(fact) && held(sentence) * 2 >= count)
         };
-        if !said.facts.iter().all(at_home) {
+        let claims: Vec<&Claims> = window.iter().map(|sentence| &sentence.claims).collect();
+        if !said.facts.iter().all(at_home) || !said.agree_with(&claims, &self.above) {
             return None;
         }
-        let inside = |word: &&String| window.iter().any(|sentence| sentence.content.terms.contains(*word));
-        let in_window = said.words.iter().filter(inside).count();
-        let above = said.words.iter().filter(|word| !inside(word) && self.above.terms.contains(*word)).count();
+        let inside = |word: &&String| claims.iter().any(|claims| claims.terms.contains(*word));
+        if !said.first.iter().all(|first| inside(&first) || self.above.terms.contains(first)) {
+            return None;
+        }
+        let in_window = said.terms.iter().filter(inside).count();
+        let above = said.terms.iter().filter(|word| !inside(word) && self.above.terms.contains(*word)).count();
         // What only the headings say does not make a sentence true of this window.
         let coverage = (in_window + above) as f32 / count as f32;
         (in_window * 2 >= count && coverage >= COVERAGE_MIN).then_some(coverage)

@@ -1,15 +1,17 @@
 //! From a question to a cited answer: retrieve, gate, prompt, generate, verify, cite.
 //! What is done with the events (a terminal, a web page, a chat platform) is `chat`'s business.
 
+mod address;
 mod check;
+mod claims;
 mod draft;
 mod event;
 mod evidence;
-mod facts;
 mod follow_up;
 mod gate;
 mod pipeline;
 mod quote;
+mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,15 +22,17 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Citation, Language, LanguageDetector, Passage, PassageId, Question, Reader, Readership};
-use crate::inference::{Engine, InferenceError};
+use crate::inference::InferenceError;
 use crate::prompt::{self, FailureReason, PromptError};
 use crate::retrieval::{RetrievalError, Searcher};
 
+pub use check::{Checker, Embed, Support};
+pub use claims::facts;
 pub use event::AnswerEvent;
 pub use evidence::Evidence;
-pub use facts::facts;
 pub use follow_up::{refers_back, self_contained};
 pub use gate::{Gate, Sample};
+pub use writer::Writer;
 
 /// Events that wait for a slow reader; then the model waits.
 const EVENTS_MAX: usize = 64;
@@ -70,7 +74,7 @@ pub struct Answerer {
     searcher: Arc<Searcher>,
     readership: Readership,
     /// `None`: no model is installed, and answers are quotes.
-    engine: Option<Arc<Engine>>,
+    writer: Option<Arc<dyn Writer>>,
     options: AnswerOptions,
     places: Arc<Semaphore>,
     asked: AtomicU64,
@@ -80,11 +84,11 @@ impl Answerer {
     pub fn new(
         searcher: Arc<Searcher>,
         readership: Readership,
-        engine: Option<Arc<Engine>>,
+        writer: Option<Arc<dyn Writer>>,
         options: AnswerOptions,
     ) -> Self {
         let places = Arc::new(Semaphore::new(options.questions_max));
-        Answerer { searcher, readership, engine, options, places, asked: AtomicU64::new(0) }
+        Answerer { searcher, readership, writer, options, places, asked: AtomicU64::new(0) }
     }
 
     pub fn searcher(&self) -> &Arc<Searcher> {

@@ -11,10 +11,10 @@ use super::evidence::Evidence;
 use super::follow_up::self_contained;
 use super::gate::Gate;
 use super::quote::Quote;
-use super::{AnswerError, AnswerEvent, Answerer};
+use super::{AnswerError, AnswerEvent, Answerer, Writer};
 use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, Reader, TokenCounts, Verdict};
 use crate::inference::{
-    ChatMessage, ChatRole, Engine, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
+    ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
 use crate::prompt::{self, Candidate, Reference};
 use crate::retrieval::{AskedWords, Hit, SearchQuery, terms};
@@ -161,8 +161,8 @@ impl Run<'_> {
         if let (Some(hit), Some(quote)) = (hits.first(), quotes.first()) {
             self.send(AnswerEvent::Quote(citation(1, hit, quote.text.clone())))?;
         }
-        if let Some(engine) = self.answerer.engine.as_deref() {
-            let written = self.write(engine, hits, &quotes)?;
+        if let Some(writer) = self.answerer.writer.as_deref() {
+            let written = self.write(writer, hits, &quotes)?;
             if written.does_not_know {
                 return self.abstain(hits);
             }
@@ -190,10 +190,10 @@ impl Run<'_> {
     }
 
     /// Lets the model write and passes on what the passages support.
-    fn write(&mut self, engine: &Engine, hits: &[Hit], quotes: &[Quote]) -> Result<Written, AnswerError> {
+    fn write(&mut self, writer: &dyn Writer, hits: &[Hit], quotes: &[Quote]) -> Result<Written, AnswerError> {
         let mut written = Written::default();
-        let Some((request, shown)) = self.request(engine, hits, quotes)? else { return Ok(written) };
-        let mut stream = match engine.submit(request) {
+        let Some((request, shown)) = self.request(writer, hits, quotes)? else { return Ok(written) };
+        let mut stream = match writer.submit(request) {
             Ok(stream) => stream,
             Err(InferenceError::QueueFull { .. }) => {
                 tracing::warn!("the model's queue is full: answering with quotes");
@@ -249,7 +249,7 @@ impl Run<'_> {
     /// The request, and which hits are in its prompt; `None` when not even one passage fits.
     fn request(
         &mut self,
-        engine: &Engine,
+        writer: &dyn Writer,
         hits: &[Hit],
         quotes: &[Quote],
     ) -> Result<Option<(GenerateRequest, Vec<usize>)>, AnswerError> {
@@ -265,14 +265,14 @@ impl Run<'_> {
         let messages = |system: &str, user: &str| {
             vec![ChatMessage::new(ChatRole::System, system), ChatMessage::new(ChatRole::User, user)]
         };
-        let room = engine.context_tokens().saturating_sub(options.new_tokens_max);
+        let room = writer.context_tokens().saturating_sub(options.new_tokens_max);
         let mut tokens_max = options.prompt_tokens_max.min(room);
         if let Some(target) = options.first_token_target {
             let left = target.saturating_sub(self.start.elapsed());
-            tokens_max = tokens_max.min(engine.prompt_tokens_within(&prompt::system(self.language)?, left)?);
+            tokens_max = tokens_max.min(writer.prompt_tokens_within(&prompt::system(self.language)?, left)?);
         }
         self.tokens.budget = tokens_max;
-        let count = |system: &str, user: &str| engine.prompt_tokens(&messages(system, user)).unwrap_or(usize::MAX);
+        let count = |system: &str, user: &str| writer.prompt_tokens(&messages(system, user)).unwrap_or(usize::MAX);
         let prompt = prompt::prompt(self.language, &self.text, &candidates, tokens_max, count)?;
         if count(&prompt.system, &prompt.user) > room {
             return Ok(None);

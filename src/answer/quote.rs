@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::address::is_for_the_model;
 use crate::domain::sentences;
 use crate::retrieval::{AskedWords, Hit, HitPart};
 
@@ -47,10 +48,12 @@ fn contains(range: &Range<usize>, inner: &Range<usize>) -> bool {
     range.start <= inner.start && inner.end <= range.end
 }
 
-/// A heading line, a rule or a table's separator row is no quote.
+/// A heading line, a rule or a table's separator row is no quote, and neither is what is meant for a model.
 fn says_something(sentence: &str) -> bool {
     let sentence = sentence.trim();
-    !sentence.starts_with('#') && sentence.chars().filter(|c| c.is_alphabetic()).count() >= 3
+    !is_for_the_model(sentence)
+        && !sentence.starts_with('#')
+        && sentence.chars().filter(|c| c.is_alphabetic()).count() >= 3
 }
 
 /// Takes in the sentences after the best one, then those before it, while they fit: lists need what follows their

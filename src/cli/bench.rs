@@ -1,5 +1,6 @@
-//! `cervella bench`: how fast this machine reads, writes, embeds and searches.
+//! `cervella bench`: how fast this machine reads, writes, embeds and searches, and how well sentences are checked.
 
+mod check;
 mod embed;
 mod generate;
 mod perplexity;
@@ -12,6 +13,7 @@ use crate::app::App;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BenchCommand {
+    Check(check::CheckBench),
     Generate(generate::GenerateBench),
     Embed(embed::EmbedBench),
     Perplexity(perplexity::PerplexityBench),
@@ -22,6 +24,7 @@ pub(super) enum BenchCommand {
 impl BenchCommand {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
         match self {
+            BenchCommand::Check(bench) => bench.run(app),
             BenchCommand::Generate(bench) => bench.run(),
             BenchCommand::Embed(bench) => bench.run(app),
             BenchCommand::Perplexity(bench) => bench.run(),

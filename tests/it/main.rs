@@ -2,6 +2,7 @@
 //! the library is linked once.
 
 mod answers;
+mod attacks;
 mod browser;
 mod chats;
 mod commands;

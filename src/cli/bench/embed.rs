@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::cli::output;
-use crate::retrieval::Precision;
+use crate::retrieval::{IndexedPassage, Precision};
 
 /// Words of the measured texts; which ones does not matter to the model's speed.
 const WORDS: &str = "the leave request of a colleague è approvata dal responsabile entro dieci giorni and then it is \
@@ -107,7 +107,8 @@ impl EmbedBench {
     fn run_compared(self, app: &App) -> anyhow::Result<()> {
         let exact = app.embedder_with(Precision::F32)?;
         let int8 = app.embedder_with(Precision::Int8)?;
-        let texts = app.index_store().open_current()?.texts_to_embed(self.passages.into())?;
+        let passages = app.index_store().open_current()?.sample(self.passages.into())?;
+        let texts: Vec<String> = passages.iter().map(IndexedPassage::text_to_embed).collect();
         let tokens: usize = texts.iter().map(|text| int8.count_tokens(text)).sum();
         let (mut of_exact, mut of_int8) = (Vec::new(), Vec::new());
         let mut cosines = Vec::new();

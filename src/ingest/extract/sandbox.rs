@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setpriority_process, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,8 @@ impl Default for ExtractLimits {
 const CHILD_MEMORY_BYTES_MAX: u64 = 1 << 30;
 const CHILD_CPU_SECONDS_MAX: u64 = 60;
 const CHILD_OPEN_FILES_MAX: u64 = 32;
+/// Priority of a process that reads files.
+const NICENESS: i32 = 10;
 /// Of what a dying child says, enough for one sentence.
 const STDERR_BYTES_MAX: u64 = 4_096;
 /// How often a parent that waits looks whether it still should.
@@ -69,6 +71,8 @@ pub fn run_child(path: &Path, out: impl Write) -> io::Result<()> {
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, CHILD_OPEN_FILES_MAX)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Questions come first; where the system does not let go of priority, they wait a little.
+    let _ = setpriority_process(None, NICENESS);
     write_outcome(path, out)
 }
 

@@ -233,11 +233,10 @@ impl Generation {
         self.lexical.passages_of(collection, path)
     }
 
-    /// What the embedding model reads of passages all over the index, at most so many.
-    pub fn texts_to_embed(&self, texts_max: usize) -> Result<Vec<String>, RetrievalError> {
-        let step = (self.vectors.passages() / texts_max.max(1)).max(1);
-        let passages = self.vectors.ids().step_by(step).take(texts_max).map(|id| self.lexical.passage(id));
-        let texts = passages.filter_map(|passage| passage.map(|p| Some(p?.text_to_embed())).transpose());
-        texts.collect()
+    /// Passages from all over the index, at most so many.
+    pub fn sample(&self, passages_max: usize) -> Result<Vec<IndexedPassage>, RetrievalError> {
+        let step = (self.vectors.passages() / passages_max.max(1)).max(1);
+        let ids = self.vectors.ids().step_by(step).take(passages_max);
+        ids.filter_map(|id| self.lexical.passage(id).transpose()).collect()
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Recognizer {
 }
 
 impl Recognizer {
-    /// `None`: `tesseract`, both of its languages or `pdftoppm` are missing.
+    /// `None`: `tesseract`, every one of its languages, or `pdftoppm` is missing.
     pub(super) fn installed() -> Option<Self> {
         let mut list = Command::new("tesseract");
         list.arg("--list-langs");

@@ -1,16 +1,52 @@
-//! What may not change on the way from a passage to an answer: numbers, codes, negation.
+//! Numbers, dates and codes with digits, in a form in which Italian and English writing are equal.
 
 use std::collections::HashSet;
 
-use crate::domain::Language;
 use crate::retrieval::codes;
 
-/// The numbers and codes of a text in a form in which Italian and English writing are equal: `1.000,50` and `1,000.50`
-/// are `1000.5`.
+/// Months by their number, as both languages begin them; three letters tell them apart.
+const MONTHS: [[&str; 2]; 12] = [
+    ["gennaio", "january"],
+    ["febbraio", "february"],
+    ["marzo", "march"],
+    ["aprile", "april"],
+    ["maggio", "may"],
+    ["giugno", "june"],
+    ["luglio", "july"],
+    ["agosto", "august"],
+    ["settembre", "september"],
+    ["ottobre", "october"],
+    ["novembre", "november"],
+    ["dicembre", "december"],
+];
+/// From two on: one is an article too.
+const WORDS: [[&str; 2]; 19] = [
+    ["due", "two"],
+    ["tre", "three"],
+    ["quattro", "four"],
+    ["cinque", "five"],
+    ["sei", "six"],
+    ["sette", "seven"],
+    ["otto", "eight"],
+    ["nove", "nine"],
+    ["dieci", "ten"],
+    ["undici", "eleven"],
+    ["dodici", "twelve"],
+    ["tredici", "thirteen"],
+    ["quattordici", "fourteen"],
+    ["quindici", "fifteen"],
+    ["sedici", "sixteen"],
+    ["diciassette", "seventeen"],
+    ["diciotto", "eighteen"],
+    ["diciannove", "nineteen"],
+    ["venti", "twenty"],
+];
+
+/// The numbers, months and codes of a text: `1.000,50` and `1,000.50` are `1000.5`, `3rd` and `tre` are `3`.
 pub fn facts(text: &str) -> HashSet<String> {
     let mut found: HashSet<String> = HashSet::new();
     for word in codes(text) {
-        match number(&word) {
+        match number(ordinal(&word)) {
             Some(number) => found.insert(number),
             None if word.chars().any(|c| c.is_ascii_digit()) => found.insert(word),
             None => false,
@@ -19,11 +55,33 @@ pub fn facts(text: &str) -> HashSet<String> {
     for word in text.split(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ','))) {
         found.extend(number(word.trim_matches(['.', ','])));
     }
+    for word in text.split(|c: char| !c.is_alphabetic()) {
+        found.extend(spelled(word));
+    }
     found
 }
 
+/// A number or a month in letters. `May`, which is a verb too, and `sei`, which is "you are", only as they are commonest.
+fn spelled(word: &str) -> Option<String> {
+    let lower = word.to_lowercase();
+    let is_either = |forms: &[&str; 2]| forms.contains(&lower.as_str());
+    if let Some(at) = MONTHS.iter().position(is_either) {
+        let is_month = lower != "may" || word == "May";
+        return is_month.then(|| format!("month {}", at + 1));
+    }
+    let at = WORDS.iter().position(is_either).filter(|_| lower != "sei")?;
+    Some((at + 2).to_string())
+}
+
+/// `3rd` without its ending.
+fn ordinal(word: &str) -> &str {
+    let number = word.trim_end_matches(|c: char| c.is_alphabetic());
+    let is_ending = matches!(&word[number.len()..], "st" | "nd" | "rd" | "th" | "º" | "ª");
+    if is_ending { number } else { word }
+}
+
 /// A number in digits, groups and decimals; `None` for addresses, versions and whatever else holds digits.
-fn number(word: &str) -> Option<String> {
+pub(super) fn number(word: &str) -> Option<String> {
     if word.is_empty() || !word.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',')) {
         return None;
     }
@@ -53,39 +111,6 @@ fn decimal_mark(word: &str) -> Option<usize> {
     (same == 1 && (others > 0 || follows != 3)).then_some(last)
 }
 
-/// Whether a sentence denies something.
-pub(super) fn negates(text: &str, language: Language) -> bool {
-    const ITALIAN: &[&str] =
-        &["non", "mai", "senza", "né", "nessun", "nessuno", "nessuna", "vietato", "vietata", "niente"];
-    const ENGLISH: &[&str] = &[
-        "not",
-        "no",
-        "never",
-        "without",
-        "cannot",
-        "none",
-        "nor",
-        "neither",
-        "forbidden",
-        "don't",
-        "doesn't",
-        "can't",
-        "isn't",
-        "aren't",
-        "won't",
-        "mustn't",
-        "shouldn't",
-        "didn't",
-        "wasn't",
-    ];
-    let words = match language {
-        Language::Italian => ITALIAN,
-        Language::English => ENGLISH,
-    };
-    let text = text.to_lowercase().replace('’', "'");
-    text.split(|c: char| !(c.is_alphanumeric() || c == '\'')).any(|word| words.contains(&word))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,7 +130,9 @@ mod tests {
         check("1,5 ore", &["1.5"]);
         check("15 ore", &["15"]);
         check("1.234.567", &["1234567"]);
-        check("26 giorni, 3 marzo 2026.", &["26", "3", "2026"]);
+        check("26 giorni, 3 marzo 2026.", &["26", "3", "2026", "month 3"]);
+        check("March 3rd, within five days", &["3", "month 3", "5"]);
+        check("May I? In May it may rain.", &["month 5"]);
     }
 
     #[test]
@@ -113,13 +140,5 @@ mod tests {
         assert!(facts("errore E4021 su 10.20.0.15:5432").contains("e4021"));
         assert!(facts("errore E4021 su 10.20.0.15:5432").contains("10.20.0.15:5432"));
         assert!(!facts("10.20.0.15").contains("10200015"));
-    }
-
-    #[test]
-    fn negation_is_seen_in_both_languages() {
-        assert!(negates("Le ferie non si pagano.", Language::Italian));
-        assert!(!negates("Le ferie si pagano.", Language::Italian));
-        assert!(negates("You can’t share it", Language::English));
-        assert!(!negates("Note the number", Language::English));
     }
 }
