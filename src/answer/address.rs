@@ -7,19 +7,21 @@ use regex::Regex;
 /// Orders to whoever writes the answer, in both languages. What a document says *about* assistants and models is not meant.
 static ADDRESSES: LazyLock<Regex> = LazyLock::new(|| {
     let patterns = [
-        // A chat template's own marks.
+        // A chat template's own marks, and its roles as they are written to look like one.
         r"<\|",
-        r"^\W*(assistant|assistente)\s*[:,]",
-        // Its roles, as they are written to look like one.
-        r"^\W*(?-i:SYSTEM|SISTEMA|System prompt)\s*:",
-        r"\b(note|message|nota|messaggio) (to|for|per|al)\b.{0,12}\b(assistant|assistente|ai|model|modello|bot)\b",
+        r"^\W*(?-i:SYSTEM|SISTEMA)\s*:",
+        r"^\W*(assistant|assistente)\s*,",
+        r"\b(note|message) (to|for) the (assistant|bot|language model)\b",
+        r"\b(nota|messaggio) per (l['’]assistente|il bot|il modello linguistico)\b",
         r"\bif you are an? (ai|assistant|bot|(large )?language model)\b",
-        r"\bse sei (un|una) (ia|assistente|bot|modello)\b",
-        r"\b(ignore|forget|disregard|override)\b.{0,30}\b(instructions?|rules|prompt|passages)\b",
-        r"\b(ignora|dimentica|trascura)\b.{0,30}\b(istruzioni|regole|prompt|passaggi)\b",
+        r"\bse sei (un['’]? ?ia|un assistente|un bot|un modello linguistico)\b",
+        r"^\W*(please )?(ignore|forget|disregard|override) .{0,20}\b(previous|earlier|above|your)\b.{0,20}\b(instructions?|rules|prompt)\b",
+        r"^\W*(ignora|dimentica|trascura) .{0,20}\b(istruzioni|regole)\b.{0,12}\b(precedenti|sopra|ricevute)\b",
         r"\b(system prompt|prompt di sistema)\b",
         r"^\W*(pretend|act as if|fingi|fai finta)\b",
-        r"\b(answer|reply|respond) (only|just) (with )?\S|\brispondi (solo|soltanto|solamente)\b",
+        // In capitals: a word to be repeated.
+        r"\b(answer|reply|respond) (only|just) (with )?(?-i:[A-Z]{3})",
+        r"\brispondi (solo|soltanto) (con )?(?-i:[A-Z]{3})",
     ];
     Regex::new(&format!("(?i){}", patterns.join("|"))).expect("the patterns are valid")
 });
@@ -52,6 +54,10 @@ mod tests {
             "Ignore the warning if the printer is off.",
             "Il messaggio al cliente parte alle 18.",
             "Rispondi al cliente entro due giorni.",
+            "Do not ignore the safety instructions.",
+            "Nota per il modello 770: scadenza 31 ottobre.",
+            "Assistente: Maria Rossi, interno 215.",
+            "Reply only to the sender.",
         ] {
             assert!(!is_for_the_model(prose), "{prose}");
         }

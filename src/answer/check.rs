@@ -140,6 +140,11 @@ impl<'a> Source<'a> {
     fn says(&self, said: &Claims) -> Option<(f32, Range<usize>)> {
         let alone = (0..self.sentences.len()).map(|at| &self.sentences[at..=at]);
         let pairs = (1..self.sentences.len()).map(|at| &self.sentences[at - 1..=at]);
+        // What was left out between two sentences does not make them neighbours.
+        let pairs = pairs.filter(|pair| {
+            let gap = self.passage.text.get(pair[0].range.end..pair[1].range.start);
+            !gap.is_some_and(|gap| gap.chars().any(char::is_alphanumeric))
+        });
         let mut best: Option<(f32, Range<usize>)> = None;
         for window in alone.chain(pairs) {
             // Single sentences come first: two must say more to be the better quote.

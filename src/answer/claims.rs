@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use crate::domain::Language;
 use crate::retrieval::{codes, terms};
 pub use numbers::facts;
+use numbers::spelled;
 use units::{Unit, counted, unit};
 
 /// Words after a denial among which is what it denies: "non si può più usare".
@@ -87,7 +88,7 @@ impl Claims {
             let is_denied = any(&|source| source.denied.contains(term));
             !is_there || self.denied.contains(term) == is_denied
         };
-        let is_there = |mark: &char| any(&|source| source.marks.contains(mark));
+        let is_there = |mark: &char| any(&|source| source.marks.contains(mark)) || above.marks.contains(mark);
         self.marks.iter().all(is_there)
             && self.names.iter().all(named)
             && self.counted.iter().all(is_counted)
@@ -109,7 +110,9 @@ fn parts(word: &str) -> impl Iterator<Item = &str> {
 fn names(text: &str, words: &[&str]) -> HashSet<String> {
     let is_name =
         |part: &&str| part.chars().next().is_some_and(char::is_uppercase) && part.chars().count() >= NAME_LETTERS_MIN;
-    let capitals = words.iter().skip(1).flat_map(|word| parts(word)).filter(is_name).map(str::to_lowercase);
+    // Months and days of the week are facts, which both languages have in common.
+    let capitals = words.iter().skip(1).flat_map(|word| parts(word)).filter(is_name);
+    let capitals = capitals.filter(|part| spelled(part).is_none()).map(str::to_lowercase);
     let codes = codes(text).into_iter().filter(|code| !code.chars().any(|c| c.is_ascii_digit()));
     capitals.chain(codes).collect()
 }
@@ -123,7 +126,7 @@ fn is_mark(c: char) -> bool {
 fn denies(word: &str, language: Language) -> bool {
     const ITALIAN: &[&str] = &[
         "non", "mai", "senza", "né", "nessun", "nessuno", "nessuna", "vietato", "vietata", "vietati", "vietate",
-        "niente", "tranne", "eccetto",
+        "niente", "nulla", "nemmeno", "neanche", "neppure", "proibito", "proibita", "salvo", "tranne", "eccetto",
     ];
     const ENGLISH: &[&str] = &[
         "not",
@@ -136,6 +139,9 @@ fn denies(word: &str, language: Language) -> bool {
         "neither",
         "forbidden",
         "except",
+        "nobody",
+        "nothing",
+        "prohibited",
         "don't",
         "doesn't",
         "can't",
@@ -151,7 +157,9 @@ fn denies(word: &str, language: Language) -> bool {
         Language::Italian => ITALIAN,
         Language::English => ENGLISH,
     };
-    words.contains(&word.replace('’', "'").as_str())
+    let word = word.replace('’', "'");
+    let is_one = |word: &str| words.contains(&word);
+    is_one(&word) || word.ends_with("n't") || parts(&word).any(is_one)
 }
 
 #[cfg(test)]

@@ -55,13 +55,24 @@ fn split(text: &str) -> Vec<DraftSentence> {
         let body = raw.trim_start();
         let marker = list_marker(body);
         let lead = format!("{}{}", &text[gap_start..range.end - body.len()], &body[..marker]);
-        let sentence = without_marks(&body[marker..]);
+        let sentence = without_yes_or_no(&without_marks(&body[marker..]));
         if is_statement(&sentence) {
             drafts.push(DraftSentence { lead, text: sentence });
         }
         gap_start = range.end;
     }
     drafts
+}
+
+/// A sentence without the yes or no before it: whether that is so depends on the question, which no passage knows.
+fn without_yes_or_no(sentence: &str) -> String {
+    let rest = ["sì", "si", "no", "yes"].iter().find_map(|word| {
+        let (begin, rest) = (sentence.get(..word.len())?, sentence.get(word.len()..)?);
+        rest.strip_prefix([',', ':', ';', '.']).filter(|_| begin.to_lowercase() == *word)
+    });
+    let Some(rest) = rest.map(str::trim_start).filter(|rest| !rest.is_empty()) else { return sentence.to_owned() };
+    let mut letters = rest.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Headings, lines that announce a list and table rules state nothing.
@@ -115,6 +126,20 @@ fn without_marks(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_yes_or_no_is_not_the_passages() {
+        for (sentence, expect) in [
+            ("Sì, le ferie si pagano.", "Le ferie si pagano."),
+            ("No. Leave cannot be paid out.", "Leave cannot be paid out."),
+            ("Sicuro.", "Sicuro."),
+            ("Non si può.", "Non si può."),
+            ("Yes.", "Yes."),
+            ("è sì", "è sì"),
+        ] {
+            assert_eq!(without_yes_or_no(sentence), expect);
+        }
+    }
 
     fn texts(sentences: &[DraftSentence]) -> Vec<&str> {
         sentences.iter().map(|sentence| sentence.text.as_str()).collect()

@@ -27,13 +27,16 @@ impl Quote {
             sentences(text).into_iter().filter(|range| says_something(&text[range.clone()])).collect();
         let share = |range: &Range<usize>| asked.share_in(&text[range.clone()], hit.passage.language);
         let parts = hit.parts.iter().filter_map(|HitPart { range, cosine }| {
-            let inside = bounds.iter().enumerate().filter(|(_, sentence)| contains(range, sentence));
-            let at: Vec<usize> = inside.map(|(at, _)| at).collect();
-            let (first, last) = (*at.first()?, *at.last()?);
+            let first = bounds.iter().position(|sentence| contains(range, sentence))?;
+            let goes_on = |&at: &usize| contains(range, &bounds[at]) && !skips(text, &bounds, at - 1);
+            let last = (first + 1..bounds.len()).take_while(goes_on).last().unwrap_or(first);
             Some((first, last, cosine + WORDS * share(range)))
         });
         let Some((mut first, mut last, fit)) = parts.max_by(|a, b| a.2.total_cmp(&b.2)) else {
-            return Quote { text: text.trim().to_owned(), fit: 0.0 };
+            let lines: Vec<&str> = text.lines().filter(|line| !is_for_the_model(line)).collect();
+            let all =
+                if lines.len() == text.lines().count() { text } else { lines.first().copied().unwrap_or_default() };
+            return Quote { text: all.trim().to_owned(), fit: 0.0 };
         };
         if bounds[last].end - bounds[first].start > QUOTE_CHARS {
             let best = (first..=last).rev().max_by(|&a, &b| share(&bounds[a]).total_cmp(&share(&bounds[b])));
@@ -72,9 +75,17 @@ fn widen(text: &str, bounds: &[Range<usize>], mut first: usize, mut last: usize)
 /// Whether the next sentence belongs to this one: a list after a colon, the next item, or the same paragraph.
 fn continues(text: &str, bounds: &[Range<usize>], at: usize) -> bool {
     let (this, next) = (text[bounds[at].clone()].trim(), text[bounds[at + 1].clone()].trim());
+    if skips(text, bounds, at) {
+        return false;
+    }
     let gap = &text[bounds[at].end.min(bounds[at + 1].start)..bounds[at + 1].start];
     let between = format!("{}{gap}", &text[bounds[at].clone()][text[bounds[at].clone()].trim_end().len()..]);
     this.ends_with(':') || (is_item(this) && is_item(next)) || !between.contains("\n\n")
+}
+
+/// Whether something that is no quote stands between a sentence and the next.
+fn skips(text: &str, bounds: &[Range<usize>], at: usize) -> bool {
+    text.get(bounds[at].end..bounds[at + 1].start).is_some_and(|gap| gap.chars().any(char::is_alphanumeric))
 }
 
 fn is_item(sentence: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Vectors of passages in 8 bits, in one immutable, memory-mapped file that is searched exactly. A generation has two
+//! Vectors of passages in 8 bits, in one immutable, memory-mapped file. A generation has two
 //! such files: one row for each passage, and the rows of each passage's parts.
 //!
 //! Layout, little endian: a header of 64 bytes (magic, dims, rows, passages), the means of the Italian and the English

@@ -1,4 +1,4 @@
-//! Numbers, dates and codes with digits, in a form in which Italian and English writing are equal.
+//! Numbers, dates, days of the week and codes with digits, in a form in which Italian and English writing are equal.
 
 use std::collections::HashSet;
 
@@ -18,6 +18,16 @@ const MONTHS: [[&str; 2]; 12] = [
     ["ottobre", "october"],
     ["novembre", "november"],
     ["dicembre", "december"],
+];
+/// Days of the week, likewise.
+const WEEKDAYS: [[&str; 2]; 7] = [
+    ["lunedì", "monday"],
+    ["martedì", "tuesday"],
+    ["mercoledì", "wednesday"],
+    ["giovedì", "thursday"],
+    ["venerdì", "friday"],
+    ["sabato", "saturday"],
+    ["domenica", "sunday"],
 ];
 /// From two on: one is an article too.
 const WORDS: [[&str; 2]; 19] = [
@@ -61,13 +71,17 @@ pub fn facts(text: &str) -> HashSet<String> {
     found
 }
 
-/// A number or a month in letters. `May`, which is a verb too, and `sei`, which is "you are", only as they are commonest.
-fn spelled(word: &str) -> Option<String> {
+/// A number, a month or a day of the week in letters. `May`, which is a verb too, and `sei`, which is "you are", only as they are commonest.
+pub(super) fn spelled(word: &str) -> Option<String> {
     let lower = word.to_lowercase();
     let is_either = |forms: &[&str; 2]| forms.contains(&lower.as_str());
     if let Some(at) = MONTHS.iter().position(is_either) {
         let is_month = lower != "may" || word == "May";
         return is_month.then(|| format!("month {}", at + 1));
+    }
+    let is_day = |[italian, english]: &[&str; 2]| lower == *italian || lower.trim_end_matches('s') == *english;
+    if let Some(at) = WEEKDAYS.iter().position(is_day) {
+        return Some(format!("weekday {}", at + 1));
     }
     let at = WORDS.iter().position(is_either).filter(|_| lower != "sei")?;
     Some((at + 2).to_string())
@@ -132,6 +146,7 @@ mod tests {
         check("1.234.567", &["1234567"]);
         check("26 giorni, 3 marzo 2026.", &["26", "3", "2026", "month 3"]);
         check("March 3rd, within five days", &["3", "month 3", "5"]);
+        check("Ogni venerdì; on Fridays", &["weekday 5"]);
         check("May I? In May it may rain.", &["month 5"]);
     }
 

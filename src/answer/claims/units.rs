@@ -1,6 +1,6 @@
 //! Units that numbers are counted in, the same for both languages.
 
-use super::numbers::number;
+use super::numbers::{number, spelled};
 
 /// What a number counts, by the first of its names.
 pub(super) type Unit = &'static str;
@@ -14,7 +14,7 @@ const UNITS: &[&[&str]] = &[
     &["week", "weeks", "settimane", "settimana"],
     &["month", "months", "mesi", "mese"],
     &["year", "years", "anni", "anno"],
-    &["%", "percent"],
+    &["%", "percent", "percento", "cento", "cent"],
     &["€", "eur", "euro", "euros"],
     &["$", "usd", "dollar", "dollars", "dollari", "dollaro"],
     &["byte", "bytes"],
@@ -62,9 +62,12 @@ fn is_currency(unit: &str) -> bool {
 /// The number that a word is, and the unit that is written together with it: `64mb`, `€50`.
 fn split(word: &str) -> (Option<String>, Option<Unit>) {
     let digits = |c: char| c.is_ascii_digit();
-    let (Some(first), Some(last)) = (word.find(digits), word.rfind(digits)) else { return (None, None) };
+    let (Some(first), Some(last)) = (word.find(digits), word.rfind(digits)) else {
+        let value = spelled(word).filter(|value| value.chars().all(|c| c.is_ascii_digit()));
+        return (value, None);
+    };
     let value = number(&word[first..=last]);
-    let attached = unit(&word[..first]).or_else(|| unit(&word[last + 1..]));
+    let attached = unit(&word[..first]).or_else(|| unit(word[last + 1..].trim_start_matches('-')));
     let is_bare = first == 0 && last + 1 == word.len();
     if is_bare || attached.is_some() { (value, attached) } else { (None, None) }
 }
@@ -85,6 +88,8 @@ mod tests {
         check("entro 26 giorni e 3 ore", &[("26", "day"), ("3", "hour")]);
         check("5 full working days", &[("5", "day")]);
         check("3 guests and 4 of them stay days", &[]);
+        check("ten working days", &[("10", "day")]);
+        check("a 30-day trial, 90 per cento", &[("30", "day"), ("90", "%")]);
         check("64mb of 1.5 gb", &[("64", "mb"), ("1.5", "gb")]);
     }
 

@@ -238,7 +238,8 @@ fn changed(
                 .filter_map(|at| Some((words[at].clone(), opposite(&sentence[words[at].clone()], language)?)))
                 .collect();
             let (range, other) = changes.choose(random)?.clone();
-            let end = if other.is_empty() { sentence.len().min(range.end + 1) } else { range.end };
+            let space = sentence[range.end..].starts_with(' ');
+            let end = range.end + usize::from(other.is_empty() && space);
             Some(with(range.start..end, other))
         }
     }
@@ -258,7 +259,7 @@ fn number_places(sentence: &str) -> Vec<std::ops::Range<usize>> {
     places(sentence).into_iter().filter(|range| sentence[range.clone()].chars().all(|c| c.is_ascii_digit())).collect()
 }
 
-/// Words in capitals that do not begin the sentence, nor follow what may begin another.
+/// Words in capitals that do not begin the sentence.
 fn name_places(sentence: &str) -> Vec<std::ops::Range<usize>> {
     let words = places(sentence);
     let is_name = |range: &std::ops::Range<usize>| {

@@ -8,7 +8,7 @@ mod ocr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use pdf_extract::{Document as Pdf, MediaBox, Object, OutputDev, OutputError, Transform, output_doc_page};
+use pdf_extract::{Document as Pdf, MediaBox, Object, ObjectId, OutputDev, OutputError, Transform, output_doc_page};
 
 use super::ExtractError;
 use super::source::Source;
@@ -44,7 +44,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
             Ok(Err(reason)) => failure = Some(reason.to_string()),
             Err(_) => failure = Some(format!("page {page} cannot be read")),
         }
-        if letters(&reader.lines) < LETTERS_MIN && pdf.get_page_images(id).is_ok_and(|images| !images.is_empty()) {
+        if letters(&reader.lines) < LETTERS_MIN && may_show_images(&pdf, id) {
             lines.extend(scans.read(bytes, page, source).unwrap_or(reader.lines));
         } else {
             lines.append(&mut reader.lines);
@@ -63,12 +63,19 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     let title = declared_title(&pdf)
         .or_else(|| blocks.iter().take(8).find_map(|block| block.label().map(str::to_owned)))
         .unwrap_or_else(|| title_from_path(path));
-    Ok(Document { unread: scans.unread(), ..Document::new(title, None, blocks) })
+    Ok(Document { unread: scans.unread().or(failure), ..Document::new(title, None, blocks) })
 }
 
 /// Whether the programs that read scans are installed.
 pub fn scans_are_read() -> bool {
     Recognizer::installed().is_some()
+}
+
+/// Whether a page draws an object, which may be an image, or has one among its text; so may one that cannot be read.
+fn may_show_images(pdf: &Pdf, page: ObjectId) -> bool {
+    let content = catch_unwind(AssertUnwindSafe(|| pdf.get_page_content(page)));
+    let Ok(Ok(content)) = content else { return true };
+    content.windows(3).any(|at| matches!(at, b" Do" | b"\nBI" | b" BI"))
 }
 
 fn letters(lines: &[Line]) -> usize {

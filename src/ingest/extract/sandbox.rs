@@ -2,14 +2,16 @@
 //! The child limits its own memory, time and files; the parent limits the wall clock and what it reads back.
 
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setpriority_process, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_process_group, set_parent_process_death_signal, setpriority_process, setrlimit,
+};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -114,6 +116,7 @@ pub fn extract_in_child(
         .arg(&absolute)
         // The child needs nothing of the daemon's environment, which may hold tokens.
         .env_clear()
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -138,7 +141,8 @@ pub fn extract_in_child(
     // Its output has ended, so the child ends: unless it is stuck, or says too much.
     let status = if too_long || too_slow { None } else { wait_until(&mut child, deadline).map_err(failed)? };
     let Some(status) = status else {
-        let _ = child.kill();
+        // And with it the programs that it reads scans with.
+        let _ = Pid::from_raw(child.id() as i32).map(|group| kill_process_group(group, Signal::KILL));
         let _ = child.wait();
         return Err(match too_long {
             true => ExtractError::UnpacksTooLarge { path: path.to_owned(), limit_bytes: limits.output_bytes_max },

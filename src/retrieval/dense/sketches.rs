@@ -95,3 +95,20 @@ fn differ_plain(query: &[u64], rows: &[u64], differing: &mut [u16]) {
 fn differ_popcnt(query: &[u64], rows: &[u64], differing: &mut [u16]) {
     differ_plain(query, rows, differing);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_counted_alike_on_every_processor() {
+        let bits = |seed: u64| (1..=30u64).map(move |at| seed.wrapping_mul(at).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let (query, rows): (Vec<u64>, Vec<u64>) = (bits(3).take(6).collect(), bits(5).collect());
+        let (mut one, mut other) = ([0u16; 5], [0u16; 5]);
+        differ(&query, &rows, &mut one);
+        differ_plain(&query, &rows, &mut other);
+        assert_eq!(one, other);
+        let exact: u32 = query.iter().zip(&rows).map(|(a, b)| (a ^ b).count_ones()).sum();
+        assert_eq!(u32::from(one[0]), exact);
+    }
+}

@@ -108,6 +108,16 @@ fn many_rows_are_searched_like_few() {
     let collections = ["knowledge".to_owned()];
     let filter = Filter::of(None, &Scope::Everything, &collections).unwrap();
     let found = vectors.search(&query, 50, &filter);
+    let sketches = Sketches::of(&vectors);
+    let near = |limit, is_admitted: &dyn Fn(usize) -> bool| {
+        sketches.nearest(query.row.values(), 0..count as usize, limit, is_admitted)
+    };
+    assert_eq!(near(count as usize, &|_| true).len(), count as usize, "whoever wants all rows gets them");
+    let even = near(10, &|row| row % 2 == 0);
+    assert!(!even.is_empty() && even.iter().all(|row| row % 2 == 0), "what is not admitted is not there");
+    let of_even = vectors.best_of(&query, even.into_iter(), 1, &filter);
+    let all_even = vectors.best_of(&query, (0..count as usize).step_by(2), 1, &filter);
+    assert_eq!(of_even[0].cosine, all_even[0].cosine, "the nearest is among them");
     let mut all = vectors.best_of(&query, 0..count as usize, count as usize, &filter);
     all.sort_unstable();
     let expect: Vec<_> = all.iter().take(50).map(|candidate| number(candidate.row as u32)).collect();

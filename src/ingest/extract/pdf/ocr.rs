@@ -1,5 +1,6 @@
 //! Pages that are images to lines: drawn by poppler's `pdftoppm`, read by `tesseract`. Where either is missing such pages
-//! are reported. Runs in the child process; the programs inherit its limits and its priority.
+//! are reported. Runs in the child process; each of the programs inherits its limits and its priority, and none has an
+//! environment: they are looked for where the system keeps its programs.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -37,12 +38,12 @@ impl Recognizer {
     /// `None`: `tesseract`, every one of its languages, or `pdftoppm` is missing.
     pub(super) fn installed() -> Option<Self> {
         let mut list = Command::new("tesseract");
-        list.arg("--list-langs");
+        list.arg("--list-langs").env_clear();
         let listed = output_of(list, Stdio::null(), Instant::now() + PAGE_TIME_MAX)?;
         let languages: Vec<&str> =
             LANGUAGES.into_iter().filter(|name| listed.lines().any(|line| line == *name)).collect();
         let mut draw = Command::new("pdftoppm");
-        draw.arg("-v");
+        draw.arg("-v").env_clear();
         output_of(draw, Stdio::null(), Instant::now() + PAGE_TIME_MAX)?;
         (!languages.is_empty()).then(|| Recognizer { languages: languages.join("+") })
     }
@@ -52,6 +53,7 @@ impl Recognizer {
         let deadline = deadline.min(Instant::now() + PAGE_TIME_MAX);
         let number = page.to_string();
         let mut drawing = Command::new("pdftoppm")
+            .env_clear()
             .args(["-gray", "-scale-to", &IMAGE_PIXELS.to_string(), "-f", &number, "-l", &number, "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -60,7 +62,7 @@ impl Recognizer {
             .ok()?;
         let (input, image) = (drawing.stdin.take(), drawing.stdout.take()?);
         let mut read = Command::new("tesseract");
-        read.args(["stdin", "stdout", "-l", &self.languages, "tsv"]).env("OMP_THREAD_LIMIT", "1");
+        read.args(["stdin", "stdout", "-l", &self.languages, "tsv"]).env_clear().env("OMP_THREAD_LIMIT", "1");
         let words = thread::scope(|scope| {
             // It ends when the drawing does, which needs all of the file or nothing more.
             scope.spawn(|| input.map(|mut input| input.write_all(pdf)));
