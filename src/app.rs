@@ -252,6 +252,7 @@ impl App {
             new_tokens_max: settings.new_tokens_max,
             deadline: Duration::from_secs(settings.deadline_s),
             evidence_min: settings.evidence_min,
+            evidence_sure: settings.evidence_sure,
             questions_max: settings.questions_max,
         };
         let writer = engine.map(|engine| engine as Arc<dyn Writer>);

@@ -2,7 +2,7 @@
 //! sentence is shown when one sentence of a passage, or two neighbours, hold its numbers, codes, units and names, nearly all of
 //! its words, the first of them included, and deny what it denies.
 
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::address::is_for_the_model;
@@ -36,8 +36,8 @@ pub struct Support {
 pub struct Checker<'a> {
     sources: Vec<Source<'a>>,
     language: Language,
-    /// Vectors of the sentences of passages in the other language, made when they are first needed.
-    vectors: HashMap<usize, Vec<Vec<f32>>>,
+    /// Of sentences in the other language, by their source and their place in it, made when they are first needed.
+    vectors: HashMap<(usize, usize), Vec<f32>>,
 }
 
 struct Source<'a> {
@@ -73,49 +73,53 @@ impl<'a> Checker<'a> {
         if LanguageDetector.detect(sentence).is_some_and(|language| language != self.language) {
             return Ok(None);
         }
-        let mut best: Option<(f32, Support)> = None;
-        for index in 0..self.sources.len() {
-            let found = if self.sources[index].passage.language == self.language {
-                self.sources[index].says(&said)
-            } else {
-                self.translates(index, sentence, &said, embed)?
-            };
-            if let Some((score, range)) = found
-                && best.as_ref().is_none_or(|(so_far, _)| score > *so_far)
-            {
-                let quote = self.sources[index].passage.text[range].trim().to_owned();
-                best = Some((score, Support { n: index + 1, quote }));
-            }
-        }
-        Ok(best.map(|(_, support)| support))
+        let (own, foreign): (Vec<usize>, Vec<usize>) =
+            (0..self.sources.len()).partition(|&index| self.sources[index].passage.language == self.language);
+        let said_by = |index: usize| self.sources[index].says(&said).map(|(coverage, range)| (coverage, index, range));
+        // The one that says most of it, the first of equals.
+        let best = own.into_iter().rev().filter_map(said_by).max_by(|a, b| a.0.total_cmp(&b.0));
+        let found = match best {
+            Some((_, index, range)) => Some((index, range)),
+            None => self.translated(&foreign, sentence, &said, embed)?,
+        };
+        Ok(found.map(|(index, range)| {
+            let quote = self.sources[index].passage.text[range].trim().to_owned();
+            Support { n: index + 1, quote }
+        }))
     }
 
-    fn translates(
+    /// The sentence of these sources, which are in the other language, that says the same.
+    fn translated(
         &mut self,
-        index: usize,
+        foreign: &[usize],
         sentence: &str,
         said: &Claims,
         embed: &Embed<'_>,
-    ) -> Result<Option<(f32, Range<usize>)>, RetrievalError> {
-        let source = &self.sources[index];
-        let vectors = match self.vectors.entry(index) {
-            Entry::Occupied(made) => made.into_mut(),
-            Entry::Vacant(place) => {
-                let text = |sentence: &Sentence| source.passage.text[sentence.range.clone()].to_owned();
-                let texts: Vec<String> = source.sentences.iter().map(text).collect();
-                place.insert(embed(&texts)?)
-            }
-        };
-        let Some(vector) = embed(&[sentence.to_owned()])?.pop() else { return Ok(None) };
-        let cosine = |other: &[f32]| other.iter().zip(&vector).map(|(a, b)| a * b).sum::<f32>();
-        Ok(source
-            .sentences
-            .iter()
-            .zip(&*vectors)
-            .filter(|(sentence, _)| source.translates(said, &sentence.claims))
-            .map(|(sentence, other)| (cosine(other), sentence.range.clone()))
-            .filter(|(cosine, _)| *cosine >= TRANSLATION_COSINE_MIN)
-            .max_by(|a, b| a.0.total_cmp(&b.0)))
+    ) -> Result<Option<(usize, Range<usize>)>, RetrievalError> {
+        let mut candidates: Vec<(usize, usize)> = Vec::new();
+        for &index in foreign {
+            let source = &self.sources[index];
+            let may = (0..source.sentences.len()).filter(|&at| source.translates(said, &source.sentences[at].claims));
+            candidates.extend(may.map(|at| (index, at)));
+        }
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let unknown: Vec<(usize, usize)> =
+            candidates.iter().copied().filter(|place| !self.vectors.contains_key(place)).collect();
+        let mut texts = vec![sentence.to_owned()];
+        texts.extend(unknown.iter().map(|&(index, at)| {
+            let source = &self.sources[index];
+            source.passage.text[source.sentences[at].range.clone()].to_owned()
+        }));
+        let mut vectors = embed(&texts)?.into_iter();
+        let Some(own) = vectors.next() else { return Ok(None) };
+        self.vectors.extend(unknown.into_iter().zip(vectors));
+        let cosine = |other: &[f32]| other.iter().zip(&own).map(|(a, b)| a * b).sum::<f32>();
+        let compared = candidates.iter().filter_map(|place| Some((cosine(self.vectors.get(place)?), *place)));
+        let closest =
+            compared.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(cosine, _)| *cosine >= TRANSLATION_COSINE_MIN);
+        Ok(closest.map(|(_, (index, at))| (index, self.sources[index].sentences[at].range.clone())))
     }
 }
 
@@ -202,6 +206,7 @@ mod tests {
             title: "Leave".into(),
             headings: vec!["Holidays".into()],
             anchor: None,
+            date: None,
             language: Language::English,
             ordinal: 0,
             text: text.into(),

@@ -16,6 +16,10 @@ use units::{Unit, counted, unit};
 const DENIED_WITHIN: usize = 4;
 /// Letters from which on a word in capitals is a name.
 const NAME_LETTERS_MIN: usize = 2;
+/// Words, figures aside, of the shorter one of two sentences about the same thing: how many, and as a share of the longer
+/// one's.
+const COMMON_WORDS_MIN: usize = 3;
+const COMMON_SHARE_MIN: f32 = 0.7;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
@@ -68,6 +72,43 @@ impl Claims {
     /// How many words, numbers and codes it holds.
     pub fn content(&self) -> usize {
         self.terms.len() + self.facts.len()
+    }
+
+    pub fn counts_anything(&self) -> bool {
+        !self.counted.is_empty()
+    }
+
+    /// Whether both say the same thing of the same, but for how much it is: other numbers of the same units.
+    pub fn differs_in_figures(&self, other: &Claims) -> bool {
+        let units = |claims: &Claims| claims.counted.iter().map(|(_, unit)| *unit).collect::<HashSet<Unit>>();
+        let plain = |claims: &Claims| {
+            let is_figure = |term: &String| term.chars().any(|c| c.is_ascii_digit()) || spelled(term).is_some();
+            claims.terms.iter().filter(|term| !is_figure(term)).cloned().collect::<HashSet<String>>()
+        };
+        let of_unit = |claims: &Claims, unit: Unit| {
+            claims.counted.iter().filter(|(_, of)| *of == unit).map(|(value, _)| value.clone()).collect::<HashSet<_>>()
+        };
+        let same_units = units(self);
+        if same_units != units(other) || self.denies != other.denies || !self.is_about_the_names_of(other) {
+            return false;
+        }
+        let (own, others) = (plain(self), plain(other));
+        let (fewer, more) = if own.len() < others.len() { (own, others) } else { (others, own) };
+        // One may leave something out; another word in its place makes it another thing.
+        fewer.len() >= COMMON_WORDS_MIN
+            && fewer.len() as f32 >= COMMON_SHARE_MIN * more.len() as f32
+            && fewer.is_subset(&more)
+            && same_units.into_iter().any(|unit| of_unit(self, unit).is_disjoint(&of_unit(other, unit)))
+    }
+
+    /// Whether both have the same names, codes, months and numbers that count nothing: a year or a place makes it another thing.
+    pub fn is_about_the_names_of(&self, other: &Claims) -> bool {
+        let subject = |claims: &Claims| {
+            let is_counted = |fact: &String| claims.counted.iter().any(|(value, _)| value == fact);
+            let facts = claims.facts.iter().filter(|fact| !is_counted(fact));
+            facts.chain(&claims.names).cloned().collect::<HashSet<String>>()
+        };
+        subject(self) == subject(other)
     }
 
     /// Whether these sentences hold all that this one names and counts, and all its marks, and deny what it denies; `above`: what may be used with
@@ -171,6 +212,23 @@ mod tests {
         let language = if source.contains(" the ") { Language::English } else { Language::Italian };
         let (said, source) = (Claims::of(said, language), Claims::of(source, language));
         assert_eq!(said.agree_with(&[&source], &Claims::default()), expect, "{said:?}");
+    }
+
+    #[test]
+    fn figures_differ_when_all_the_rest_is_the_same() {
+        let differs = |one: &str, other: &str| {
+            Claims::of(one, Language::Italian).differs_in_figures(&Claims::of(other, Language::Italian))
+        };
+        let leave = "Chi lavora a tempo pieno ha 26 giorni di ferie all'anno.";
+        assert!(differs(leave, "Chi lavora a tempo pieno ha 24 giorni di ferie all'anno."));
+        assert!(!differs(leave, leave));
+        assert!(!differs(leave, "Chi lavora a tempo pieno ha 26 giorni all'anno di ferie."));
+        assert!(!differs(leave, "Chi lavora a tempo pieno ha 24 ore di ferie all'anno."));
+        assert!(!differs(leave, "Chi lavora a tempo pieno a Torino ha 24 giorni di ferie all'anno."));
+        assert!(!differs(leave, "Nel 2024 chi lavora a tempo pieno ha 24 giorni di ferie all'anno."));
+        assert!(differs(leave, "Chi lavora a tempo pieno ha di norma 24 giorni di ferie all'anno."));
+        assert!(!differs(leave, "Chi lavora a tempo parziale ha 13 giorni di ferie all'anno."));
+        assert!(!differs(leave, "Chi parte per una trasferta ha 24 giorni di preavviso all'anno."));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod address;
 mod check;
 mod claims;
+mod disagreement;
 mod draft;
 mod event;
 mod evidence;
@@ -52,6 +53,8 @@ pub struct AnswerOptions {
     pub deadline: Duration,
     /// Probability of evidence below which the answer is that the documents do not say.
     pub evidence_min: f64,
+    /// Probability of evidence below which passages are quoted only, and said to be perhaps no answer.
+    pub evidence_sure: f64,
     /// Questions in work or waiting at the same time.
     pub questions_max: usize,
 }

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{Checker, Support};
+use super::disagreement::{Otherwise, disagreement};
 use super::draft::{Draft, DraftSentence, does_not_know};
 use super::evidence::Evidence;
 use super::follow_up::self_contained;
@@ -16,7 +17,7 @@ use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, Reader,
 use crate::inference::{
     ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
-use crate::prompt::{self, Candidate, Reference};
+use crate::prompt::{self, Candidate, Disagreement, Reference};
 use crate::retrieval::{AskedWords, Hit, SearchQuery, terms};
 
 /// Documents that are named when the answer is that the documents do not say.
@@ -37,6 +38,8 @@ struct Run<'a> {
     /// The words of that.
     asked: AskedWords,
     language: Language,
+    /// Whether the hits are likely to hold the answer; otherwise nothing is made of them.
+    is_sure: bool,
     start: Instant,
     cancel: &'a CancellationToken,
     events: &'a mpsc::Sender<AnswerEvent>,
@@ -73,9 +76,11 @@ pub(super) fn run(
     let mut query = SearchQuery { scope, ..Evidence::query(&text) };
     query.top = query.top.max(passages_max);
     let mut hits = answerer.searcher.search(&query)?.hits;
+    let retrieved = Instant::now();
     let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
     let asked = answerer.searcher.asked_words(&text, &hits)?;
     let evidence = Evidence::of(&asked, &hits);
+    let probability = Gate::fitted().probability(&evidence);
     prefer(language, &mut hits);
     let mut run = Run {
         answerer,
@@ -83,14 +88,18 @@ pub(super) fn run(
         text,
         asked,
         language,
+        is_sure: probability >= answerer.options.evidence_sure,
         start,
         cancel,
         events,
-        timings: AnswerTimings { retrieve: milliseconds(start), ..AnswerTimings::default() },
+        timings: AnswerTimings {
+            retrieve: (retrieved - start).as_secs_f64() * 1000.0,
+            gate: milliseconds(retrieved),
+            ..AnswerTimings::default()
+        },
         tokens: TokenCounts::default(),
     };
     run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
-    let probability = Gate::fitted().probability(&evidence);
     let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
         run.abstain(&hits)?
     } else {
@@ -161,20 +170,85 @@ impl Run<'_> {
         if let (Some(hit), Some(quote)) = (hits.first(), quotes.first()) {
             self.send(AnswerEvent::Quote(citation(1, hit, quote.text.clone())))?;
         }
-        if let Some(writer) = self.answerer.writer.as_deref() {
-            let written = self.write(writer, hits, &quotes)?;
-            if written.does_not_know {
-                return self.abstain(hits);
+        let writer = self.answerer.writer.as_deref().filter(|_| self.is_sure);
+        let written = match writer {
+            Some(writer) => self.write(writer, hits, &quotes)?,
+            None => Written::default(),
+        };
+        if written.does_not_know {
+            return self.abstain(hits);
+        }
+        let (text, citations) = match (hits.first(), quotes.first()) {
+            (Some(hit), Some(quote)) if self.is_about_it(&written) => self.with_best_quote(written, hit, quote)?,
+            _ => {
+                if !written.text.is_empty() {
+                    self.send(AnswerEvent::Text("\n\n".to_owned()))?;
+                }
+                self.quote(hits, &quotes)?
             }
-            if written.informs {
-                return Ok(self.done(written.text, Verdict::Answered, written.citations));
+        };
+        self.answered(text, citations, hits)
+    }
+
+    /// The answer, and below it what another document says otherwise.
+    fn answered(
+        &mut self,
+        mut text: String,
+        mut citations: Vec<Citation>,
+        hits: &[Hit],
+    ) -> Result<Answer, AnswerError> {
+        let of = |citation: &Citation| hits.iter().find(|hit| hit.passage.id == citation.passage_id);
+        let otherwise = citations.iter().find_map(|citation| {
+            let quoted = of(citation)?;
+            Some((citation.n, quoted, disagreement(&citation.quote, quoted, hits)?))
+        });
+        if let Some((n, quoted, Otherwise { at, quote })) = otherwise {
+            let hit = &hits[at];
+            let known = citations.iter().find(|citation| citation.passage_id == hit.passage.id);
+            let next = citations.iter().map(|citation| citation.n).max().unwrap_or_default() + 1;
+            let other = citation(known.map_or(next, |citation| citation.n), hit, quote.to_owned());
+            let dates = quoted.passage.date.zip(hit.passage.date).filter(|(own, other)| own != other);
+            let newer = dates.map(|(own, of_other)| if own > of_other { (n, own) } else { (other.n, of_other) });
+            let is_shown = known.is_some() && text.contains(&reference(&other).block);
+            let said = Disagreement { n, other: other.n, quote: (!is_shown).then(|| reference(&other)), newer };
+            let piece = format!("\n\n{}", prompt::disagreement(self.language, &said)?);
+            text.push_str(&piece);
+            self.send(AnswerEvent::Text(piece))?;
+            if known.is_none() {
+                citations.push(other);
             }
         }
-        self.quote(hits, &quotes)
+        Ok(self.done(text, Verdict::Answered, citations))
+    }
+
+    /// Whether what the model wrote tells something of what was asked: it has a word of it, or comes from the best passage.
+    fn is_about_it(&self, written: &Written) -> bool {
+        let is_of_the_best = written.citations.iter().any(|citation| citation.n == 1);
+        written.informs && (is_of_the_best || self.asked.share_in(&written.text, self.language) > 0.0)
+    }
+
+    /// What the model wrote, below the best quote unless it has as much of what was asked: small models write true
+    /// sentences beside the point.
+    fn with_best_quote(
+        &self,
+        written: Written,
+        hit: &Hit,
+        quote: &Quote,
+    ) -> Result<(String, Vec<Citation>), AnswerError> {
+        let Written { mut text, mut citations, .. } = written;
+        let asked_in_quote = self.asked.share_in(&quote.text, hit.passage.language);
+        if self.asked.share_in(&text, self.language) < asked_in_quote {
+            let best = citation(1, hit, quote.text.clone());
+            text = format!("{}\n\n{text}", prompt::quotes(self.language, true, &[reference(&best)])?);
+            // What is cited is what is shown.
+            citations.retain(|citation| citation.n != best.n);
+            citations.insert(0, best);
+        }
+        Ok((text, citations))
     }
 
     /// An answer made of the passages' own words.
-    fn quote(&mut self, hits: &[Hit], quotes: &[Quote]) -> Result<Answer, AnswerError> {
+    fn quote(&self, hits: &[Hit], quotes: &[Quote]) -> Result<(String, Vec<Citation>), AnswerError> {
         let best = quotes.iter().map(|quote| quote.fit).fold(f32::MIN, f32::max);
         let citations: Vec<Citation> = hits
             .iter()
@@ -184,9 +258,9 @@ impl Run<'_> {
             .map(|(at, (hit, quote))| citation(at + 1, hit, quote.text.clone()))
             .collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
-        let text = prompt::quotes(self.language, &references)?;
+        let text = prompt::quotes(self.language, self.is_sure, &references)?;
         self.send(AnswerEvent::Text(text.clone()))?;
-        Ok(self.done(text, Verdict::Answered, citations))
+        Ok((text, citations))
     }
 
     /// Lets the model write and passes on what the passages support.
@@ -202,7 +276,9 @@ impl Run<'_> {
             Err(other) => return Err(other.into()),
         };
         let shown: Vec<&Hit> = shown.iter().map(|&index| &hits[index]).collect();
+        let begun = Instant::now();
         let mut checker = Checker::new(shown.iter().map(|hit| (&hit.passage, hit.context.as_deref())), self.language);
+        self.timings.check += milliseconds(begun);
         let mut draft = Draft::default();
         let mut raw = String::new();
         let mut whole = true;
@@ -301,7 +377,10 @@ impl Run<'_> {
             return Ok(());
         }
         let embedder = self.answerer.searcher.embedder();
-        let Some(Support { n, quote }) = checker.support(&sentence.text, &|texts| embedder.passages(texts))? else {
+        let begun = Instant::now();
+        let support = checker.support(&sentence.text, &|texts| embedder.passages(texts))?;
+        self.timings.check += milliseconds(begun);
+        let Some(Support { n, quote }) = support else {
             written.withheld += 1;
             return Ok(());
         };
@@ -348,6 +427,7 @@ fn citation(n: usize, hit: &Hit, quote: String) -> Citation {
         link: passage.link.clone(),
         title: passage.title.clone(),
         heading: passage.heading(),
+        date: passage.date,
         quote,
         passage_id: passage.id,
         language: passage.language,

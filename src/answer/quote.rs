@@ -10,6 +10,9 @@ use crate::retrieval::{AskedWords, Hit, HitPart};
 const QUOTE_CHARS: usize = 320;
 /// What the question's words in a part count, against its cosine.
 const WORDS: f32 = 0.3;
+/// Letters that a sentence needs to say anything, and those that it needs beside its links to other documents.
+const LETTERS_MIN: usize = 3;
+const BESIDE_LINKS_MIN: usize = 20;
 
 /// A stretch of whole sentences.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,12 +54,29 @@ fn contains(range: &Range<usize>, inner: &Range<usize>) -> bool {
     range.start <= inner.start && inner.end <= range.end
 }
 
-/// A heading line, a rule or a table's separator row is no quote, and neither is what is meant for a model.
+/// A heading line, a rule, a table's separator row or a mere pointer to another document ("Italian version: …") is no
+/// quote, and neither is what is meant for a model.
 fn says_something(sentence: &str) -> bool {
     let sentence = sentence.trim();
-    !is_for_the_model(sentence)
-        && !sentence.starts_with('#')
-        && sentence.chars().filter(|c| c.is_alphabetic()).count() >= 3
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
+    let points = without_links(sentence).is_some_and(|rest| letters(&rest) < BESIDE_LINKS_MIN && !is_item(sentence));
+    letters(sentence) >= LETTERS_MIN && !points && !is_for_the_model(sentence) && !sentence.starts_with('#')
+}
+
+/// What a sentence says beside its Markdown links to other documents; `None`: it has none, or leads somewhere else.
+fn without_links(sentence: &str) -> Option<String> {
+    let mut beside = String::new();
+    let mut rest = sentence;
+    while let Some(middle) = rest.find("](") {
+        let open = rest[..middle].rfind('[')?;
+        let close = middle + rest[middle..].find(')')?;
+        if rest[middle..close].contains(':') {
+            return None;
+        }
+        beside.push_str(&rest[..open]);
+        rest = &rest[close + 1..];
+    }
+    (rest.len() < sentence.len()).then(|| beside + rest)
 }
 
 /// Takes in the sentences after the best one, then those before it, while they fit: lists need what follows their
@@ -93,4 +113,45 @@ fn is_item(sentence: &str) -> bool {
     sentence.starts_with("- ")
         || sentence.starts_with("* ")
         || (after_digits.len() < sentence.len() && after_digits.starts_with(['.', ')']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hit with a part for each cosine, as long as a line.
+    fn hit(text: &str, cosines: &[f32]) -> Hit {
+        let mut at = 0;
+        let lines = text.split_inclusive('\n').map(|line| {
+            at += line.len();
+            at - line.len()..at
+        });
+        let parts = lines.zip(cosines).map(|(range, &cosine)| HitPart { range, cosine }).collect();
+        Hit { parts, ..Hit::of("a.md", text) }
+    }
+
+    #[test]
+    fn the_part_that_fits_best_is_quoted() {
+        let text = "Ask for leave on the portal.\n\nStaff have 26 days of leave.\n\nThe office closes in August.\n";
+        let quote = Quote::of(&hit(text, &[0.1, 0.0, 0.6, 0.0, 0.2]), &AskedWords::default());
+        assert_eq!(quote, Quote { text: "Staff have 26 days of leave.".to_owned(), fit: 0.6 });
+    }
+
+    #[test]
+    fn pointers_headings_and_rules_say_nothing() {
+        for (sentence, expect) in [
+            ("# Leave", false),
+            ("|---|---|", false),
+            ("Italian version: [Ferie](../it/ferie.md).", false),
+            ("See [the rules](a.md) and [the form](b.md).", false),
+            ("- [Form A](a.pdf)", true),
+            ("Ask on [the HR portal](https://hr.example).", true),
+            ("Write to [HR](mailto:hr@acme.example).", true),
+            ("Staff have 26 days.", true),
+            ("What is asked for on [the portal](https://p.example) is approved within a day.", true),
+            ("Write `f](` and read on.", true),
+        ] {
+            assert_eq!(says_something(sentence), expect, "{sentence}");
+        }
+    }
 }

@@ -99,7 +99,7 @@ impl House for ChatHouse {
                     documents: report.documents,
                     passages: report.passages,
                     embedded: report.embedded_passages,
-                    skipped: report.skipped.len(),
+                    skipped: report.skipped.len() + report.partly_read.len(),
                 },
                 Err(error) if error.is_temporary() => ReindexEvent::Busy,
                 Err(error) => {

@@ -38,7 +38,10 @@ pub async fn print_answer(
             }
             AnswerEvent::Failed { message, trace_id } => return Err(TerminalError::Failed { message, trace_id }),
             AnswerEvent::Done(answer) => {
-                if streamed.trim() != answer.text.trim() {
+                // The answer may begin with the best quote, which was printed first of all; before it may have come what is
+                // no part of it.
+                let (text, streamed) = (answer.text.trim(), streamed.trim());
+                if streamed.is_empty() || !(text.ends_with(streamed) || streamed.ends_with(text)) {
                     write!(out, "\n\n{}", answer.text)?;
                 }
                 print_sources(&answer, out)?;
@@ -93,6 +96,5 @@ fn print_sources(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn source(citation: &Citation) -> String {
-    let heading = if citation.heading.is_empty() { String::new() } else { format!(" › {}", citation.heading) };
-    format!("{}{heading} ({})", citation.title, citation.path)
+    format!("{} ({})", citation.place(), citation.path)
 }

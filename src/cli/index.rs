@@ -94,11 +94,13 @@ struct Checked {
 }
 
 fn print(report: &IndexReport) -> anyhow::Result<()> {
-    for skipped in &report.skipped {
-        eprintln!("skipped {}: {}", skipped.path, skipped.reason);
-    }
+    tell_unread(report);
+    let partly_read = match report.partly_read.len() {
+        0 => String::new(),
+        files => format!(", read in part {files}"),
+    };
     output::line(format!(
-        "indexed {} documents, {} passages in {} (new {}, changed {}, removed {}, unchanged {}, skipped {})",
+        "indexed {} documents, {} passages in {} (new {}, changed {}, removed {}, unchanged {}, skipped {}{partly_read})",
         report.documents,
         report.passages,
         output::spoken(report.seconds),
@@ -108,6 +110,15 @@ fn print(report: &IndexReport) -> anyhow::Result<()> {
         report.unchanged,
         report.skipped.len()
     ))
+}
+
+/// Which files were not read, or only in part, on stderr.
+pub(super) fn tell_unread(report: &IndexReport) {
+    for (what, files) in [("skipped", &report.skipped), ("read in part", &report.partly_read)] {
+        for file in files {
+            eprintln!("{what} {}: {}", file.path, file.reason);
+        }
+    }
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -1,6 +1,7 @@
 //! `cervella search "…"`: the hits and how long each step took.
 
 use clap::Args;
+use jiff::civil::Date;
 use serde::Serialize;
 
 use super::output;
@@ -45,6 +46,8 @@ struct HitOutput<'a> {
     title: &'a str,
     heading: String,
     language: Language,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<Date>,
     passage_id: PassageId,
     text: &'a str,
     /// What the ranking was made of.
@@ -95,6 +98,7 @@ fn hit_told(at: usize, hit: &Hit) -> HitOutput<'_> {
         title: &passage.title,
         heading: passage.heading(),
         language: passage.language,
+        date: passage.date,
         passage_id: passage.id,
         text: &passage.text,
         cosine: hit.cosine,
@@ -106,8 +110,7 @@ fn hit_told(at: usize, hit: &Hit) -> HitOutput<'_> {
 fn print(hits: &Hits, explain: bool) -> anyhow::Result<()> {
     for (at, hit) in hits.hits.iter().enumerate() {
         let passage = &hit.passage;
-        let heading = if passage.headings.is_empty() { String::new() } else { format!(" › {}", passage.heading()) };
-        output::line(format!("{}. {}{heading}  ({}, {:.2})", at + 1, passage.title, passage.path, hit.score))?;
+        output::line(format!("{}. {}  ({}, {:.2})", at + 1, passage.place(), passage.path, hit.score))?;
         if explain {
             output::line(format!("   [{}]", explained(hit)))?;
         }

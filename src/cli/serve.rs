@@ -5,7 +5,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::index::Bar;
+use super::index::{Bar, tell_unread};
 use super::output;
 use crate::app::{App, AppError, IndexScope, Loaded, Service};
 use crate::chat::web::{self, SampleQuestion};
@@ -115,9 +115,7 @@ pub(super) async fn bring_up_to_date(app: &App, stop: &CancellationToken) -> any
         Err(AppError::Ingest(crate::ingest::IngestError::Cancelled)) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(report) => {
-            for skipped in &report.skipped {
-                eprintln!("skipped {}: {}", skipped.path, skipped.reason);
-            }
+            tell_unread(&report);
             eprintln!(
                 "index: {} documents, {} passages ({} embedded in {})",
                 report.documents,

@@ -1,7 +1,9 @@
 //! A cited answer, as it is printed by `ask --json` and shown in every chat.
 
+use jiff::civil::Date;
 use serde::Serialize;
 
+use super::passage::place;
 use super::{Language, PassageId};
 
 /// Whether the documents held an answer.
@@ -22,17 +24,31 @@ pub struct Citation {
     pub link: Option<String>,
     pub title: String,
     pub heading: String,
+    /// Day of the document's last change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<Date>,
     /// Text that stands in the cited document, word for word.
     pub quote: String,
     pub passage_id: PassageId,
     pub language: Language,
 }
 
-/// Milliseconds from the question's arrival; `None` for a step that was not needed.
+impl Citation {
+    /// Where the quote stands, for people: title, headings, day.
+    pub fn place(&self) -> String {
+        place(&self.title, &self.heading, self.date)
+    }
+}
+
+/// Milliseconds, from the question's arrival where nothing else is said; `None` for a step that was not needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct AnswerTimings {
     /// Passages found.
     pub retrieve: f64,
+    /// What it took to tell whether they hold the answer, not counted from the arrival.
+    pub gate: f64,
+    /// What it took in all to compare the model's sentences with them, mostly while it was writing.
+    pub check: f64,
     /// First text shown to the reader: the best passage, quoted, or the abstention.
     pub first_text: f64,
     /// First token out of the model.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
@@ -34,6 +35,9 @@ pub struct Passage {
     /// Address on the web, if its collection tells one.
     pub link: Option<String>,
     pub language: Language,
+    /// Day of its document's last change, if the document tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Date>,
     /// Place among the passages of its document, from 0.
     pub ordinal: u32,
     /// Verbatim text of the document: Markdown as it is written, markup removed from other formats.
@@ -46,9 +50,20 @@ impl Passage {
         self.headings.join(" › ")
     }
 
+    /// Where it stands, for people: title, headings, day.
+    pub fn place(&self) -> String {
+        place(&self.title, &self.heading(), self.date)
+    }
+
     pub fn is_of_document_of(&self, other: &Passage) -> bool {
         self.path == other.path && self.collection == other.collection
     }
+}
+
+pub(super) fn place(title: &str, heading: &str, date: Option<Date>) -> String {
+    let heading = if heading.is_empty() { String::new() } else { format!(" › {heading}") };
+    let date = date.map(|date| format!(" · {date}")).unwrap_or_default();
+    format!("{title}{heading}{date}")
 }
 
 impl fmt::Display for PassageId {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Language;
@@ -13,6 +14,8 @@ pub struct Document {
     pub title: String,
     /// The language that the document claims for itself (`<html lang>`, front matter); the text may tell otherwise.
     pub language_hint: Option<Language>,
+    /// Of its last change, as it says itself: a file's time is often that of a copy.
+    pub date: Option<Date>,
     pub blocks: Vec<Block>,
     /// What of the file could not be read, and why, for people.
     pub unread: Option<String>,
@@ -53,7 +56,11 @@ pub enum BlockKind {
 impl Document {
     /// All of a file.
     pub(super) fn new(title: impl Into<String>, language_hint: Option<Language>, blocks: Vec<Block>) -> Self {
-        Document { title: title.into(), language_hint, blocks, unread: None }
+        Document { title: title.into(), language_hint, date: None, blocks, unread: None }
+    }
+
+    pub(super) fn dated(self, date: Option<Date>) -> Self {
+        Document { date, ..self }
     }
 
     /// Whether any block holds a letter or a digit.

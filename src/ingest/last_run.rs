@@ -19,6 +19,8 @@ pub struct LastRun {
     pub removed: usize,
     pub embedded_passages: usize,
     pub skipped: usize,
+    #[serde(default)]
+    pub partly_read: usize,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -34,6 +36,7 @@ impl LastRun {
                 removed: report.removed,
                 embedded_passages: report.embedded_passages,
                 skipped: report.skipped.len(),
+                partly_read: report.partly_read.len(),
                 ..run
             },
             Err(error) => LastRun { error: Some(with_causes(error)), ..run },

@@ -250,6 +250,7 @@ impl Reading<'_> {
                     collection: collection.name.clone(),
                     path: file.name.clone(),
                     title: document.title.clone(),
+                    date: document.date,
                     language: own.then(|| LanguageDetector.detect(&draft.text)).flatten().unwrap_or(language),
                     headings: draft.headings,
                     link: collection.link.as_ref().map(|link| link.fill(&file.relative, draft.anchor.as_deref())),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::forget::{self, Forgotten};
 use super::last_run::LastRun;
-use super::manifest::{CollectionEntry, Difference, FileEntry, Manifest};
+use super::manifest::{CollectionEntry, Difference, FileEntry, KnownFile, Manifest};
 use super::reading::{Reading, Work};
 use super::walk::{FoundFile, Roots, Skipped, walk};
 use crate::domain::{Collection, PassageId};
@@ -103,6 +103,8 @@ pub struct IndexReport {
     /// Passages whose vectors were made; the rest was known.
     pub embedded_passages: usize,
     pub skipped: Vec<SkippedFile>,
+    /// Files with passages of which something could not be read.
+    pub partly_read: Vec<SkippedFile>,
     pub seconds: f64,
 }
 
@@ -180,10 +182,15 @@ impl IndexRun<'_> {
             self.admit(prepared.generation())?;
             report.passages = prepared.publish()?.summary().passages;
         }
-        report.skipped.extend(manifest.files().filter_map(|file| {
-            let reason = file.entry.unread()?.to_owned();
-            Some(SkippedFile { collection: file.collection.to_owned(), path: file.path.to_owned(), reason })
-        }));
+        for KnownFile { collection, path, entry } in manifest.files() {
+            let Some(reason) = entry.unread() else { continue };
+            let list = if entry.passages().is_empty() { &mut report.skipped } else { &mut report.partly_read };
+            list.push(SkippedFile {
+                collection: collection.to_owned(),
+                path: path.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
         report.seconds = start.elapsed().as_secs_f64();
         Ok(report)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use jiff::civil::Date;
 use minijinja::{AutoEscape, Environment, Value, context};
 use thiserror::Error;
 
@@ -60,6 +61,19 @@ pub struct Reference {
     pub block: String,
 }
 
+/// Two documents that tell different figures of the same thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// Number of the document that the answer draws on.
+    pub n: usize,
+    /// Number of the other one.
+    pub other: usize,
+    /// What that one says, if the answer does not quote it already.
+    pub quote: Option<Reference>,
+    /// Number and day of the newer one, if they tell.
+    pub newer: Option<(usize, Date)>,
+}
+
 macro_rules! templates {
     ($($name:literal),+ $(,)?) => {
         &[$((concat!("it/", $name), include_str!(concat!("../../prompts/it/", $name, ".txt"))),
@@ -67,7 +81,7 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: &[(&str, &str)] = templates!["system", "question", "abstained", "quotes", "failed"];
+const TEMPLATES: &[(&str, &str)] = templates!["system", "question", "abstained", "quotes", "disagreement", "failed"];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -129,12 +143,23 @@ pub fn abstained(language: Language, documents: &[Reference]) -> Result<String, 
     render(language, "abstained", context! { documents => referenced(documents) })
 }
 
-/// The text of an answer that consists of quotes.
+/// The text of an answer that consists of quotes; `is_sure`: whether they are likely to answer.
 ///
 /// # Errors
 /// A template that cannot be rendered.
-pub fn quotes(language: Language, quotes: &[Reference]) -> Result<String, PromptError> {
-    render(language, "quotes", context! { quotes => referenced(quotes) })
+pub fn quotes(language: Language, is_sure: bool, quotes: &[Reference]) -> Result<String, PromptError> {
+    render(language, "quotes", context! { is_sure => is_sure, quotes => referenced(quotes) })
+}
+
+/// What is said below an answer when another document tells other figures.
+///
+/// # Errors
+/// A template that cannot be rendered.
+pub fn disagreement(language: Language, disagreement: &Disagreement) -> Result<String, PromptError> {
+    let Disagreement { n, other, quote, newer } = disagreement;
+    let quote = quote.as_ref().and_then(|quote| referenced(std::slice::from_ref(quote)).pop());
+    let newer = newer.map(|(n, date)| context! { n => n, date => date.to_string() });
+    render(language, "disagreement", context! { n => n, other => other, quote => quote, newer => newer })
 }
 
 /// The sentence that tells a reader why there is no answer.
@@ -198,6 +223,7 @@ mod tests {
             title: "Ferie e \"permessi\"".into(),
             headings: vec!["Richiesta".into(), "Tempi".into()],
             anchor: None,
+            date: None,
             language: Language::Italian,
             ordinal: 0,
             text: text.into(),
@@ -256,12 +282,18 @@ mod tests {
         ];
         for language in Language::ALL {
             insta::assert_snapshot!(format!("abstained_{language}"), abstained(language, &references).unwrap());
-            insta::assert_snapshot!(format!("quotes_{language}"), quotes(language, &references).unwrap());
+            insta::assert_snapshot!(format!("quotes_{language}"), quotes(language, true, &references).unwrap());
+            insta::assert_snapshot!(format!("quotes_unsure_{language}"), quotes(language, false, &references).unwrap());
+            let day = jiff::civil::date(2026, 3, 1);
+            let mut said = Disagreement { n: 1, other: 2, quote: None, newer: Some((1, day)) };
+            insta::assert_snapshot!(format!("disagreement_{language}"), disagreement(language, &said).unwrap());
+            (said.quote, said.newer) = (Some(references[1].clone()), None);
+            insta::assert_snapshot!(format!("disagreement_quoted_{language}"), disagreement(language, &said).unwrap());
             let table = Reference {
                 block: "> | Voce | Giorni |\n> |---|---|\n> | Ferie | 26 |".into(),
                 ..references[0].clone()
             };
-            assert!(quotes(language, &[table]).unwrap().ends_with("| Ferie | 26 |\n>\n> [1]"));
+            assert!(quotes(language, true, &[table]).unwrap().ends_with("| Ferie | 26 |\n>\n> [1]"));
             for reason in [FailureReason::Busy, FailureReason::Empty, FailureReason::Internal] {
                 assert!(!failed(language, reason).unwrap().is_empty());
             }

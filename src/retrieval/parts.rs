@@ -115,6 +115,7 @@ mod tests {
             title: "Leave".into(),
             headings: Vec::new(),
             anchor: None,
+            date: None,
             language: Language::English,
             ordinal: 0,
             text: text.into(),

@@ -18,6 +18,10 @@ const CANDIDATES: usize = 100;
 const LOOK_AHEAD: usize = 4;
 /// Share of common terms from which on two passages in one language say the same.
 const DUPLICATE_OVERLAP: f32 = 0.9;
+/// Share of common terms from which on they are two versions of a text.
+const VERSION_OVERLAP: f32 = 0.6;
+/// Versions whose scores differ by no more come in the order of their dates, the newest first.
+const VERSION_TIE: f32 = 0.05;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
@@ -62,6 +66,28 @@ pub struct Hit {
     pub explanation: Explanation,
     /// The parts of the passage in their order; see [`IndexedPassage::parts`].
     pub parts: Vec<HitPart>,
+}
+
+#[cfg(test)]
+impl Hit {
+    /// An English passage with nothing around it.
+    pub(crate) fn of(path: &str, text: &str) -> Self {
+        let passage = Passage {
+            id: crate::domain::PassageId([0; 16]),
+            collection: "knowledge".to_owned(),
+            path: path.to_owned(),
+            title: String::new(),
+            headings: Vec::new(),
+            anchor: None,
+            link: None,
+            language: Language::English,
+            date: None,
+            ordinal: 0,
+            text: text.to_owned(),
+        };
+        let explanation = Explanation::default();
+        Hit { passage, context: None, score: 0.0, cosine: 0.0, lexical: None, explanation, parts: Vec::new() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -251,19 +277,42 @@ fn open_for(store: &IndexStore, embedder: &Embedder) -> Result<Generation, Retri
     Ok(generation)
 }
 
-/// The hits in their order, without those that say the same as a better one in the same language; as many of each document
-/// as the query wants come before the rest.
+/// The hits in their order, without those that say the same as another one in the same language; as many of each document
+/// as the query wants come before the rest. Of what says the same, or nearly, the newest counts, at the better one's place.
 struct Ranking<'a> {
     query: &'a SearchQuery,
-    first: Vec<Hit>,
-    later: Vec<Hit>,
-    /// Sorted terms of all hits so far, by their language.
-    said: Vec<(Language, Vec<String>)>,
+    first: Vec<Ranked>,
+    later: Vec<Ranked>,
+}
+
+struct Ranked {
+    hit: Hit,
+    /// Sorted.
+    terms: Vec<String>,
+}
+
+impl Ranked {
+    fn new(hit: Hit) -> Self {
+        let mut terms = terms(&hit.passage.text, hit.passage.language);
+        terms.sort_unstable();
+        Ranked { hit, terms }
+    }
+
+    /// Jaccard index of the terms; 0 for another language.
+    fn overlap(&self, other: &Ranked) -> f32 {
+        let same_language = self.hit.passage.language == other.hit.passage.language;
+        if same_language { overlap(&self.terms, &other.terms) } else { 0.0 }
+    }
+
+    /// Whether both documents tell their day, and this one's is later.
+    fn is_newer_than(&self, other: &Ranked) -> bool {
+        self.hit.passage.date.zip(other.hit.passage.date).is_some_and(|(own, other)| own > other)
+    }
 }
 
 impl<'a> Ranking<'a> {
     fn new(query: &'a SearchQuery) -> Self {
-        Ranking { query, first: Vec::new(), later: Vec::new(), said: Vec::new() }
+        Ranking { query, first: Vec::new(), later: Vec::new() }
     }
 
     /// Nothing that follows can be among the hits.
@@ -272,24 +321,44 @@ impl<'a> Ranking<'a> {
     }
 
     fn push(&mut self, hit: Hit) {
-        let language = hit.passage.language;
-        let mut words = terms(&hit.passage.text, language);
-        words.sort_unstable();
-        let says_the_same =
-            |(other, said): &(Language, Vec<String>)| *other == language && overlap(&words, said) >= DUPLICATE_OVERLAP;
-        if self.said.iter().any(says_the_same) {
+        let ranked = Ranked::new(hit);
+        let known = self.first.iter_mut().chain(&mut self.later);
+        if let Some(same) = known.into_iter().find(|other| ranked.overlap(other) >= DUPLICATE_OVERLAP) {
+            if ranked.is_newer_than(same) {
+                let score = same.hit.score;
+                *same = ranked;
+                same.hit.score = score;
+            }
             return;
         }
-        self.said.push((language, words));
-        let of_document = self.first.iter().filter(|other| other.passage.is_of_document_of(&hit.passage)).count();
+        let passage = &ranked.hit.passage;
+        let of_document = self.first.iter().filter(|other| other.hit.passage.is_of_document_of(passage)).count();
         let list = if of_document < self.query.per_document { &mut self.first } else { &mut self.later };
-        list.push(hit);
+        list.push(ranked);
     }
 
     fn into_hits(mut self) -> Vec<Hit> {
         self.first.append(&mut self.later);
         self.first.truncate(self.query.top);
-        self.first
+        newest_version_first(&mut self.first);
+        self.first.into_iter().map(|ranked| ranked.hit).collect()
+    }
+}
+
+/// Moves the newer one of two versions before the older one, with its score, if their scores are as good as the same.
+fn newest_version_first(ranked: &mut [Ranked]) {
+    for at in 0..ranked.len() {
+        let older = &ranked[at];
+        let score = older.hit.score;
+        let newest = (at + 1..ranked.len())
+            .filter(|&other| score - ranked[other].hit.score <= VERSION_TIE)
+            .filter(|&other| ranked[other].is_newer_than(older) && ranked[other].overlap(older) >= VERSION_OVERLAP)
+            .rev()
+            .max_by_key(|&other| ranked[other].hit.passage.date);
+        if let Some(newest) = newest {
+            ranked[newest].hit.score = score;
+            ranked[at..=newest].rotate_right(1);
+        }
     }
 }
 
@@ -302,4 +371,60 @@ fn overlap(a: &[String], b: &[String]) -> f32 {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(path: &str, text: &str, score: f32, date: Option<&str>) -> Hit {
+        let mut hit = Hit { score, ..Hit::of(path, text) };
+        hit.passage.date = date.map(|date| date.parse().expect("a day"));
+        hit
+    }
+
+    fn paths(hits: &[Hit]) -> Vec<&str> {
+        hits.iter().map(|hit| hit.passage.path.as_str()).collect()
+    }
+
+    fn ranked(hits: Vec<Hit>) -> Vec<Hit> {
+        let query = SearchQuery::new("", 10);
+        let mut ranking = Ranking::new(&query);
+        hits.into_iter().for_each(|hit| ranking.push(hit));
+        ranking.into_hits()
+    }
+
+    const LEAVE: &str = "Full time staff have 26 days of annual leave, asked for ten days ahead on the portal.";
+    const LEAVE_BEFORE: &str = "Full time staff have 24 days of annual leave, asked for ten days ahead by mail.";
+    const TRAVEL: &str = "Trips above EUR 500 are approved by the lead before anything is booked.";
+
+    #[test]
+    fn of_what_says_the_same_the_newest_is_shown() {
+        let hits = vec![
+            hit("2024", LEAVE, 0.6, Some("2024-05-01")),
+            hit("2026", LEAVE, 0.5, Some("2026-05-01")),
+            hit("undated", LEAVE, 0.4, None),
+        ];
+        let ranked = ranked(hits);
+        assert_eq!(paths(&ranked), ["2026"]);
+        assert_eq!(ranked[0].score, 0.6);
+    }
+
+    #[test]
+    fn of_two_versions_the_newer_comes_first_if_they_fit_alike() {
+        let versions = |score: f32, date: Option<&'static str>| {
+            vec![
+                hit("old", LEAVE_BEFORE, 0.60, Some("2024-05-01")),
+                hit("travel", TRAVEL, 0.59, Some("2026-06-01")),
+                hit("new", LEAVE, score, date),
+            ]
+        };
+        let new = Some("2026-05-01");
+        let newer_first = ranked(versions(0.57, new));
+        assert_eq!(paths(&newer_first), ["new", "old", "travel"]);
+        // Whoever sorts by score finds the same order.
+        assert!(newer_first.is_sorted_by(|a, b| a.score >= b.score));
+        assert_eq!(paths(&ranked(versions(0.40, new))), ["old", "travel", "new"]);
+        assert_eq!(paths(&ranked(versions(0.57, None))), ["old", "travel", "new"]);
+    }
 }

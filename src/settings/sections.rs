@@ -127,6 +127,8 @@ pub struct AnswerSettings {
     pub deadline_s: u64,
     /// Probability that the passages hold the answer, below which the answer is that the documents do not say.
     pub evidence_min: f64,
+    /// Below this one the model does not write, and the passages are quoted with the remark that they may not answer.
+    pub evidence_sure: f64,
     /// Questions that may be in work or waiting at the same time.
     pub questions_max: usize,
 }
@@ -140,6 +142,7 @@ impl Default for AnswerSettings {
             new_tokens_max: 256,
             deadline_s: 180,
             evidence_min: 0.5,
+            evidence_sure: 0.7,
             questions_max: 16,
         }
     }
@@ -306,8 +309,10 @@ impl Settings {
                 open.then(|| ("telegram.webhook_secret", "a webhook needs a secret of its own".to_owned()))
             })
             .or_else(|| {
-                let outside = !(0.0..=1.0).contains(&self.answer.evidence_min);
-                outside.then(|| ("answer.evidence_min", format!("{} is not between 0 and 1", self.answer.evidence_min)))
+                let AnswerSettings { evidence_min, evidence_sure, .. } = self.answer;
+                let limits = [("answer.evidence_min", evidence_min), ("answer.evidence_sure", evidence_sure)];
+                let (key, limit) = limits.into_iter().find(|(_, limit)| !(0.0..=1.0).contains(limit))?;
+                Some((key, format!("{limit} is not between 0 and 1")))
             })
             .or_else(|| {
                 let room = self.inference.context_tokens_max;

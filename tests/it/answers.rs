@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{cervella, handbook, json, root, stdout};
+use crate::support::{cervella, handbook, json, models, root, stdout};
 
 fn questions() -> Vec<Value> {
     let text = fs::read_to_string(root().join("tests/fixtures/handbook_questions.jsonl")).unwrap();
@@ -55,6 +55,57 @@ fn an_unanswerable_question_is_answered_by_saying_so_in_its_language() {
         assert_eq!(answer["verdict"], "abstained", "{answer}");
         assert!(answer["answer"].as_str().unwrap().starts_with(expect), "{answer}");
     }
+}
+
+#[test]
+fn passages_that_may_not_answer_are_quoted_and_said_to_be_so() {
+    let Some(data) = handbook() else { return };
+    for (question, remark) in [
+        ("Quanti giorni di ferie ho all'anno?", "Non so se i documenti rispondano."),
+        ("How many days of annual leave do I have?", "I am not sure that the documents answer this."),
+    ] {
+        let answer = json(cervella(data).env("CERVELLA__ANSWER__EVIDENCE_SURE", "1").args(["ask", question, "--json"]));
+        let text = answer["answer"].as_str().unwrap();
+        assert!(text.starts_with(remark) && text.contains("26"), "{answer}");
+        assert_eq!(answer["tokens"]["generated"], 0, "{answer}");
+    }
+}
+
+#[test]
+fn documents_that_disagree_are_both_shown_and_the_newest_is_named() {
+    if models().is_none() {
+        return;
+    }
+    let (data, knowledge) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let documents = [
+        (
+            "manuale.md",
+            "---\naggiornato: 2026-03-01\n---\n# Manuale del personale\n\nChi lavora a tempo pieno ha 26 giorni di ferie all'anno. \
+             Le ferie si chiedono sul portale e le approva il responsabile, di norma entro due giorni.\n",
+        ),
+        (
+            "regolamento.md",
+            "---\naggiornato: 2024-05-10\n---\n# Regolamento interno\n\nChi lavora a tempo pieno ha 24 giorni di ferie all'anno. \
+             In officina si entra con le scarpe antinfortunistiche; il magazzino chiude alle 17.\n",
+        ),
+        ("mensa.md", "# Mensa\n\nIl pranzo si prenota entro le 10. Chi lavora a tempo pieno ha un buono al giorno.\n"),
+    ];
+    for (name, text) in documents {
+        fs::write(knowledge.path().join(name), text).unwrap();
+    }
+    stdout(cervella(data.path()).env("CERVELLA__KNOWLEDGE__FOLDERS", knowledge.path()).arg("index"));
+    let question = "Quanti giorni di ferie all'anno ha chi lavora a tempo pieno?";
+    let answer = json(cervella(data.path()).args(["ask", question, "--json"]));
+    let text = answer["answer"].as_str().unwrap();
+    assert!(text.contains("non concordano."), "{answer}");
+    assert!(text.contains("26 giorni") && text.contains("24 giorni"), "{answer}");
+    let citations = answer["citations"].as_array().unwrap();
+    assert_eq!(citations[0]["path"], "manuale.md", "{answer}");
+    let newest = citations.iter().find(|citation| citation["path"] == "manuale.md").unwrap();
+    assert_eq!(newest["date"], "2026-03-01");
+    assert!(text.contains(&format!("Il più recente è [{}], del 2026-03-01.", newest["n"])), "{answer}");
+    let older = citations.iter().find(|citation| citation["path"] == "regolamento.md").unwrap();
+    assert!(text.contains(&format!("[{}]", older["n"])), "{answer}");
 }
 
 #[test]

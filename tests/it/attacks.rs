@@ -153,6 +153,7 @@ fn answerer(searcher: &Arc<Searcher>, writer: Option<Arc<dyn Writer>>) -> Arc<An
         deadline: Duration::from_secs(120),
         // Nothing is refused: what comes after the gate is what is attacked.
         evidence_min: 0.0,
+        evidence_sure: 0.0,
         questions_max: 4,
     };
     Arc::new(Answerer::new(Arc::clone(searcher), readership, writer, options))

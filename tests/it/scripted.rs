@@ -159,6 +159,7 @@ fn leave_document() -> Vec<Passage> {
         title: "Ferie e permessi".to_owned(),
         headings: headings.iter().map(|&heading| heading.to_owned()).collect(),
         anchor: None,
+        date: None,
         language: Language::Italian,
         ordinal,
         text: text.to_owned(),
@@ -182,6 +183,7 @@ pub fn citation(n: usize) -> Citation {
         n,
         path: "it/ferie.md".to_owned(),
         title: "Ferie e permessi".to_owned(),
+        date: None,
         heading: "Quante ferie".to_owned(),
         quote: "Chi lavora a tempo pieno ha **26 giorni** di [ferie](ferie.md) all'anno.".to_owned(),
         passage_id: QUOTED,
@@ -213,7 +215,13 @@ pub fn done(verdict: Verdict, text: &str, citations: Vec<Citation>) -> Step {
         language: Language::Italian,
         verdict,
         citations,
-        timings_ms: AnswerTimings { retrieve: 12.0, first_text: 40.0, first_token: Some(900.0), total: 2_400.0 },
+        timings_ms: AnswerTimings {
+            retrieve: 12.0,
+            first_text: 40.0,
+            first_token: Some(900.0),
+            total: 2_400.0,
+            ..AnswerTimings::default()
+        },
         tokens: TokenCounts { prompt: 800, budget: 800, cached: 0, generated: 40 },
     })))
 }

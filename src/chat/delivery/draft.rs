@@ -179,7 +179,8 @@ fn whole(answer: &Answer, form: &Form) -> Draft {
 }
 
 fn shown_quote(citation: &Citation) -> String {
-    format!("[{}] **{}** (`{}`)\n\n{}", citation.n, citation.title, citation.path, block(&citation.quote))
+    let date = citation.date.map(|date| format!(", {date}")).unwrap_or_default();
+    format!("[{}] **{}** (`{}`{date})\n\n{}", citation.n, citation.title, citation.path, block(&citation.quote))
 }
 
 fn block(quote: &str) -> String {
@@ -198,6 +199,7 @@ mod tests {
             link: None,
             title: "Ferie".into(),
             heading: "Quante".into(),
+            date: None,
             quote: "Le ferie sono\n26 giorni.".into(),
             passage_id: PassageId([1; 16]),
             language: Language::Italian,

@@ -118,11 +118,7 @@ pub struct Source {
 
 impl From<&Citation> for Source {
     fn from(citation: &Citation) -> Self {
-        let title = match citation.heading.as_str() {
-            "" => citation.title.clone(),
-            heading => format!("{} › {heading}", citation.title),
-        };
-        Source { n: citation.n, title, url: citation.link.clone() }
+        Source { n: citation.n, title: citation.place(), url: citation.link.clone() }
     }
 }
 

@@ -135,6 +135,7 @@ impl SearchBench {
                 title: random.text(4),
                 headings: vec![random.text(3)],
                 anchor: None,
+                date: None,
                 link: None,
                 language,
                 ordinal: at % 4,

@@ -47,6 +47,8 @@ struct AnswerFigures {
     in_the_readers_language: f64,
     made_up_quotes: usize,
     made_up_facts: usize,
+    /// What the gate and the sentence check took of each answer, together.
+    gate_and_check_ms: Percentiles,
     first_text_ms: Percentiles,
     total_ms: Percentiles,
 }
@@ -171,6 +173,9 @@ impl AnswerFigures {
             ),
             made_up_quotes: results.iter().map(|result| result.made_up_quotes).sum(),
             made_up_facts: results.iter().map(|result| result.made_up_facts.len()).sum(),
+            gate_and_check_ms: Percentiles::of(
+                results.iter().map(|result| result.answer.timings_ms.gate + result.answer.timings_ms.check).collect(),
+            ),
             first_text_ms: Percentiles::of(results.iter().map(|result| result.answer.timings_ms.first_text).collect()),
             total_ms: Percentiles::of(results.iter().map(|result| result.answer.timings_ms.total).collect()),
         }
@@ -189,8 +194,13 @@ fn print(figures: &AnswerFigures) -> anyhow::Result<()> {
     output::line(format!("says what a right answer says: {:.3}", figures.says_it))?;
     output::line(format!("in the reader's language: {:.3}", figures.in_the_readers_language))?;
     output::line(format!("made up: {} quotes, {} numbers and codes", figures.made_up_quotes, figures.made_up_facts))?;
-    for (what, ms) in [("first text", figures.first_text_ms), ("whole answer", figures.total_ms)] {
-        output::line(format!("{what:12} p50 {:.0} ms, p95 {:.0} ms", ms.p50, ms.p95))?;
+    let times = [
+        ("gate and check", figures.gate_and_check_ms),
+        ("first text", figures.first_text_ms),
+        ("whole answer", figures.total_ms),
+    ];
+    for (what, ms) in times {
+        output::line(format!("{what:14} p50 {:.0} ms, p95 {:.0} ms", ms.p50, ms.p95))?;
     }
     Ok(())
 }

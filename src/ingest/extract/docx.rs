@@ -8,7 +8,7 @@ use quick_xml::events::BytesStart;
 use super::ExtractError;
 use super::archive::Archive;
 use super::source::Source;
-use super::xml::{Token, attribute, element_text, walk};
+use super::xml::{Token, attribute, date_of, element_text, walk};
 use crate::ingest::document::{Block, BlockKind, Document, title_from_path};
 
 pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
@@ -23,7 +23,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
         .find_map(|block| block.label().map(str::to_owned))
         .or_else(|| element_text(&core, "title", source))
         .unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document::new(title, None, blocks))
+    Ok(Document::new(title, None, blocks).dated(date_of(&core, source)))
 }
 
 /// What a paragraph style means, by its id.

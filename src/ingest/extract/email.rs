@@ -5,11 +5,12 @@ use std::fmt::Write;
 use std::panic::catch_unwind;
 use std::path::Path;
 
+use jiff::civil::Date;
 use mail_parser::{Address, DateTime, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::source::Source;
 use super::xml::collapse;
-use super::{ExtractError, html, text};
+use super::{ExtractError, date, html, text};
 use crate::domain::Language;
 use crate::ingest::document::{Block, BlockKind, Document, title_from_path};
 
@@ -20,7 +21,7 @@ const ATTACHMENTS_MAX: usize = 50;
 pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
     let mail = read(bytes, source)?;
     let title = mail.subject.unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document::new(title, mail.language, mail.blocks))
+    Ok(Document::new(title, mail.language, mail.blocks).dated(mail.date))
 }
 
 pub(super) fn extract_mailbox(bytes: &[u8], source: Source<'_>) -> Result<Document, ExtractError> {
@@ -51,6 +52,7 @@ struct Mail {
     subject: Option<String>,
     sender: Option<String>,
     language: Option<Language>,
+    date: Option<Date>,
     blocks: Vec<Block>,
 }
 
@@ -73,6 +75,7 @@ fn read_message(message: &Message<'_>, source: Source<'_>) -> Result<Mail, Extra
         subject,
         sender: message.from().and_then(|from| people(from, 1)),
         language: None,
+        date: message.date().and_then(|sent| date::of_numbers(sent.year, sent.month, sent.day)),
         blocks: envelope(message).into_iter().collect(),
     };
     let names = attachment_names(message);

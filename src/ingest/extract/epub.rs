@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
+use jiff::civil::Date;
 use percent_encoding::percent_decode_str;
 
 use super::archive::{Archive, resolve};
 use super::source::Source;
-use super::xml::{Token, attribute, element_text, walk};
-use super::{ExtractError, encoding, html};
+use super::xml::{Token, attribute, date_of, element_text, walk};
+use super::{ExtractError, date, encoding, html};
 use crate::ingest::document::{Block, BlockKind, Document, language_from_tag, title_from_path};
 
 const CONTAINER: &str = "META-INF/container.xml";
@@ -35,7 +36,10 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     }
     match failure {
         Some(failure) if blocks.is_empty() => Err(failure),
-        _ => Ok(Document::new(title, language_hint, blocks)),
+        failure => {
+            let unread = failure.map(|failure| failure.to_string());
+            Ok(Document { unread, ..Document::new(title, language_hint, blocks).dated(changed_on(&package, source)) })
+        }
     }
 }
 
@@ -52,6 +56,22 @@ fn package_path(container: &str, source: Source<'_>) -> Result<String, ExtractEr
         Ok(())
     })?;
     path.ok_or_else(|| source.damaged(format!("`{CONTAINER}` names no package")))
+}
+
+/// The day of the last change, which EPUB 3 writes as a property, or else that of the appearance.
+fn changed_on(package: &str, source: Source<'_>) -> Option<Date> {
+    let (mut inside, mut text) = (false, String::new());
+    // Damaged metadata is worth no book.
+    let _ = walk(package, source, |token| {
+        match token {
+            Token::Open(tag) => inside = attribute(tag, "property").is_some_and(|name| name == "dcterms:modified"),
+            Token::Close(_) => inside = false,
+            Token::Text(more) if inside => text.push_str(more),
+            Token::Text(_) => {}
+        }
+        Ok(())
+    });
+    date::iso(&text).or_else(|| date_of(package, source))
 }
 
 /// The paths of the chapters, in reading order, without the table of contents.
@@ -209,7 +229,7 @@ mod tests {
         let bytes = include_bytes!("../../../tests/fixtures/documents/sicurezza.epub");
         assert_eq!(
             outline(&here("sicurezza.epub", bytes).unwrap()),
-            "[Sicurezza in ufficio] it\nH1 Incendio\nP Uscire dalle scale, mai con l'ascensore.\nH1 Terremoto\nLI Sotto un tavolo\n\
+            "[Sicurezza in ufficio] it 2026-11-25\nH1 Incendio\nP Uscire dalle scale, mai con l'ascensore.\nH1 Terremoto\nLI Sotto un tavolo\n\
              LI Lontano dai vetri\n"
         );
     }
@@ -217,7 +237,9 @@ mod tests {
     #[test]
     fn a_damaged_chapter_does_not_cost_the_others() {
         // The second chapter is missing.
-        assert_eq!(here("a.epub", &book(ONE, &[])).unwrap().blocks.len(), 2);
+        let book_without_it = here("a.epub", &book(ONE, &[])).unwrap();
+        assert_eq!(book_without_it.blocks.len(), 2);
+        assert!(book_without_it.unread.is_some_and(|unread| unread.contains("capitolo 2.xhtml")));
         let deep = "<div>".repeat(10_000);
         let second = [("OEBPS/testo/capitolo 2.xhtml", TWO)];
         assert_eq!(here("a.epub", &book(deep.as_bytes(), &second)).unwrap().blocks.len(), 2);

@@ -6,8 +6,10 @@ mod boilerplate;
 
 use std::path::Path;
 
+use jiff::civil::Date;
 use scraper::{ElementRef, Html, Node};
 
+use super::date;
 use crate::domain::Language;
 use crate::ingest::document::{Block, Document, language_from_tag, title_from_path};
 use blocks::{Extracted, Placed, Walk};
@@ -23,6 +25,17 @@ const LABELLED_WORDS_MIN: usize = 15;
 /// Markup nested deeper than this, or with more unclosed formatting, costs a parser more than a page is worth.
 const NESTING_MAX: usize = 2_000;
 const UNCLOSED_MAX: usize = 500;
+/// What metadata are called that tell a page's date, the last change first.
+const DATE_NAMES: [&str; 8] = [
+    "article:modified_time",
+    "dateModified",
+    "dcterms.modified",
+    "article:published_time",
+    "datePublished",
+    "dcterms.date",
+    "dc.date",
+    "date",
+];
 
 pub(super) fn extract(source: &str, path: &Path) -> Document {
     let page = Html::parse_document(source);
@@ -35,7 +48,7 @@ pub(super) fn extract(source: &str, path: &Path) -> Document {
     }
     let blocks = content(extracted);
     let title = title(&page, &blocks).unwrap_or_else(|| title_from_path(path));
-    Document::new(title, language(&page), blocks)
+    Document::new(title, language(&page), blocks).dated(changed_on(&page))
 }
 
 /// Whether a parser should read the page under limits only: a tree builder is quadratic in open elements.
@@ -115,6 +128,22 @@ fn language(page: &Html) -> Option<Language> {
     })
 }
 
+/// What the page's metadata say of its last change, else of its appearance.
+fn changed_on(page: &Html) -> Option<Date> {
+    let mut found: Vec<(usize, Date)> = Vec::new();
+    // Below the head: in the page it is about a comment or another page.
+    let is_of_the_head = |element: &ElementRef<'_>| {
+        let mut above = element.ancestors().filter_map(ElementRef::wrap);
+        element.value().name() == "meta" && above.any(|above| above.value().name() == "head")
+    };
+    for element in elements(page).filter(is_of_the_head).map(|element| element.value()) {
+        let name = ["property", "name", "itemprop"].iter().find_map(|key| element.attr(key)).unwrap_or_default();
+        let place = DATE_NAMES.iter().position(|known| name.eq_ignore_ascii_case(known));
+        found.extend(place.zip(element.attr("content").and_then(date::iso)));
+    }
+    found.into_iter().min_by_key(|(place, _)| *place).map(|(_, date)| date)
+}
+
 fn elements(page: &Html) -> impl Iterator<Item = ElementRef<'_>> {
     page.tree.nodes().filter(|node| matches!(node.value(), Node::Element(_))).filter_map(ElementRef::wrap)
 }
@@ -141,6 +170,18 @@ mod tests {
     #[test]
     fn a_manual_with_navigation_tables() {
         insta::assert_snapshot!(outline(&extract_str(include_str!("../../../tests/fixtures/documents/manual.html"))));
+    }
+
+    #[test]
+    fn the_last_change_counts_and_not_the_appearance() {
+        let page = |metadata: &str| extract_str(&format!("<head>{metadata}</head><p>Testo.</p>")).date;
+        let appeared = "<meta name=DATE content=2024-02-03><meta name=viewport content=2020-01-01>";
+        let changed = "<meta property='article:modified_time' content='2026-03-31T08:00:00+01:00'>";
+        assert_eq!(page(appeared), Some(jiff::civil::date(2024, 2, 3)));
+        assert_eq!(page(&format!("{appeared}{changed}")), Some(jiff::civil::date(2026, 3, 31)));
+        assert_eq!(page("<meta name=date content=ieri>"), None);
+        let comment = "<p>Bella pagina<meta itemprop=dateModified content=2026-03-31></p>";
+        assert_eq!(page(&format!("{appeared}</head>{comment}")), Some(jiff::civil::date(2024, 2, 3)));
     }
 
     #[test]

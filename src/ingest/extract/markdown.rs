@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use jiff::civil::Date;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+use super::date;
 use crate::domain::Language;
 use crate::ingest::document::{Block, BlockKind, Document, language_from_tag, title_from_path};
 
@@ -18,16 +20,18 @@ pub(super) fn extract(source: &str, path: &Path) -> Document {
         .or_else(|| first_heading.and_then(Block::label).map(str::to_owned))
         .filter(|title| !title.is_empty())
         .unwrap_or_else(|| title_from_path(path));
-    Document::new(title, front.language, blocks)
+    Document::new(title, front.language, blocks).dated(front.updated.or(front.date))
 }
 
 #[derive(Default)]
 struct FrontMatter {
     title: Option<String>,
     language: Option<Language>,
+    date: Option<Date>,
+    updated: Option<Date>,
 }
 
-/// Splits off a YAML (`---`) or TOML (`+++`) block at the top; only its title and language lines are read.
+/// Splits off a YAML (`---`) or TOML (`+++`) block at the top; only its title, language and dates are read.
 fn front_matter(source: &str) -> (FrontMatter, &str) {
     let source = source.trim_start_matches('\u{feff}');
     let mut front = FrontMatter::default();
@@ -51,6 +55,11 @@ fn front_matter(source: &str) -> (FrontMatter, &str) {
         match key.trim() {
             "title" | "titolo" if !value.is_empty() => front.title = Some(value.to_owned()),
             "lang" | "language" | "lingua" => front.language = language_from_tag(value),
+            "date" | "data" => front.date = front.date.or(date::iso(value)),
+            "updated" | "last_updated" | "last-updated" | "lastmod" | "modified" | "last_modified_at"
+            | "aggiornato" => {
+                front.updated = front.updated.or(date::iso(value));
+            }
             _ => {}
         }
     }
@@ -287,6 +296,9 @@ mod tests {
         assert_eq!(extract_str("---\ntitle: \"Ferie: guida\"\nlang: it-IT\n---\n# Altro").title, "Ferie: guida");
         assert_eq!(extract_str("+++\ntitle = 'Leave'\nlanguage = \"en\"\n+++\ntext").title, "Leave");
         assert_eq!(extract_str("---\nlang: it\n---\nx").language_hint, Some(Language::Italian));
+        let dated = extract_str("---\naggiornato: 2026-02-02\ndata: 2024-01-01\n---\nx");
+        assert_eq!(dated.date, Some(jiff::civil::date(2026, 2, 2)));
+        assert_eq!(extract_str("+++\ndate = 2024-01-01T10:00:00Z\n+++\nx").date, Some(jiff::civil::date(2024, 1, 1)));
         assert_eq!(extract_str("---\nnot closed").language_hint, None);
     }
 

@@ -4,6 +4,7 @@
 mod archive;
 mod asciidoc;
 mod csv;
+mod date;
 mod docx;
 mod email;
 mod encoding;
@@ -266,6 +267,9 @@ fn outline(document: &Document) -> String {
     let mut lines = format!("[{}]", document.title);
     if let Some(language) = document.language_hint {
         let _ = write!(lines, " {language}");
+    }
+    if let Some(date) = document.date {
+        let _ = write!(lines, " {date}");
     }
     lines.push('\n');
     for block in &document.blocks {

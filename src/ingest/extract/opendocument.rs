@@ -10,7 +10,7 @@ use quick_xml::events::BytesStart;
 use super::ExtractError;
 use super::archive::Archive;
 use super::source::Source;
-use super::xml::{attribute, element_text};
+use super::xml::{attribute, date_of, element_text};
 use crate::ingest::document::{Block, BlockKind, Document, language_from_tag, title_from_path};
 use body::Body;
 
@@ -29,7 +29,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     let title = if read.is_spreadsheet { declared } else { heading().or(declared) };
     let title = title.unwrap_or_else(|| title_from_path(source.path));
     let language = element_text(&meta, "language", source).as_deref().and_then(language_from_tag);
-    Ok(Document::new(title, language, read.blocks))
+    Ok(Document::new(title, language, read.blocks).dated(date_of(&meta, source)))
 }
 
 /// The styles that a file declares, as far as they say what their text is.

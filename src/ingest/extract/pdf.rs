@@ -8,10 +8,11 @@ mod ocr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use jiff::civil::Date;
 use pdf_extract::{Document as Pdf, MediaBox, Object, ObjectId, OutputDev, OutputError, Transform, output_doc_page};
 
-use super::ExtractError;
 use super::source::Source;
+use super::{ExtractError, date};
 use crate::ingest::document::{Document, title_from_path};
 use layout::Line;
 use ocr::Recognizer;
@@ -63,7 +64,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     let title = declared_title(&pdf)
         .or_else(|| blocks.iter().take(8).find_map(|block| block.label().map(str::to_owned)))
         .unwrap_or_else(|| title_from_path(path));
-    Ok(Document { unread: scans.unread().or(failure), ..Document::new(title, None, blocks) })
+    Ok(Document { unread: scans.unread().or(failure), ..Document::new(title, None, blocks).dated(changed_on(&pdf)) })
 }
 
 /// Whether the programs that read scans are installed.
@@ -122,13 +123,24 @@ impl Scans {
     }
 }
 
-/// The title in the file's metadata, unless a program filled it in.
-fn declared_title(pdf: &Pdf) -> Option<String> {
+/// The day of the last change, or else that of the making.
+fn changed_on(pdf: &Pdf) -> Option<Date> {
+    [&b"ModDate"[..], b"CreationDate"].iter().find_map(|key| date::compact(str::from_utf8(declared(pdf, key)?).ok()?))
+}
+
+/// A text of the file's own description, as it is encoded.
+fn declared<'a>(pdf: &'a Pdf, key: &[u8]) -> Option<&'a [u8]> {
     let info = match pdf.trailer.get(b"Info").ok()? {
         Object::Reference(id) => pdf.get_dictionary(*id).ok()?,
         object => object.as_dict().ok()?,
     };
-    let Object::String(bytes, _) = info.get(b"Title").ok()? else { return None };
+    let Object::String(bytes, _) = info.get(key).ok()? else { return None };
+    Some(bytes)
+}
+
+/// The title in the file's metadata, unless a program filled it in.
+fn declared_title(pdf: &Pdf) -> Option<String> {
+    let bytes = declared(pdf, b"Title")?;
     let title = match bytes.strip_prefix(&[0xfe, 0xff]) {
         Some(utf16) => {
             let units: Vec<u16> = utf16.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();

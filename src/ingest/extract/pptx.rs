@@ -6,7 +6,7 @@ use quick_xml::events::BytesStart;
 use super::ExtractError;
 use super::archive::Archive;
 use super::source::Source;
-use super::xml::{Token, attribute, element_text, prefixed_attribute, relations, walk};
+use super::xml::{Token, attribute, date_of, element_text, prefixed_attribute, relations, walk};
 use crate::ingest::document::{Block, BlockKind, Document, title_from_path};
 
 const PRESENTATION: &str = "ppt/presentation.xml";
@@ -39,7 +39,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     }
     let core = archive.xml("docProps/core.xml")?.unwrap_or_default();
     let title = title.or_else(|| element_text(&core, "title", source)).unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document::new(title, None, blocks))
+    Ok(Document::new(title, None, blocks).dated(date_of(&core, source)))
 }
 
 /// The relations of the slides as they are shown; the names of their parts say nothing.

@@ -14,7 +14,7 @@ use super::ExtractError;
 use super::archive::Archive;
 use super::source::Source;
 use super::table::Rows;
-use super::xml::{Token, attribute, element_text, prefixed_attribute, relations, walk};
+use super::xml::{Token, attribute, date_of, element_text, prefixed_attribute, relations, walk};
 use crate::ingest::document::{Block, BlockKind, Document, title_from_path};
 use number::Shape;
 
@@ -56,7 +56,7 @@ pub(super) fn extract(bytes: &[u8], source: Source<'_>) -> Result<Document, Extr
     }
     let core = archive.xml("docProps/core.xml")?.unwrap_or_default();
     let title = element_text(&core, "title", source).unwrap_or_else(|| title_from_path(source.path));
-    Ok(Document::new(title, None, blocks))
+    Ok(Document::new(title, None, blocks).dated(date_of(&core, source)))
 }
 
 struct Workbook {

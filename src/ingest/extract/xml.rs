@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
+use jiff::civil::Date;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::QName;
 
 use super::ExtractError;
 use super::archive::{Archive, resolve};
+use super::date;
 use super::source::Source;
 
 /// An empty element is opened and closed.
@@ -80,6 +82,11 @@ pub(super) fn element_text(xml: &str, name: &str, source: Source<'_>) -> Option<
         Ok(())
     });
     found
+}
+
+/// The day of the last change, as Dublin Core's elements in metadata tell it.
+pub(super) fn date_of(metadata: &str, source: Source<'_>) -> Option<Date> {
+    ["modified", "date"].iter().find_map(|name| date::iso(&element_text(metadata, name, source)?))
 }
 
 /// The parts that the part `base` of an Office archive is related to, by the id of the relation.

@@ -26,7 +26,7 @@ use files::FileSums;
 pub use store::{BuildLock, IndexStore};
 
 /// Layout and analysis version of a generation; another one is rebuilt from the folders.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 const LEXICAL: &str = "lexical";
 const VECTORS: &str = "vectors.bin";

@@ -230,6 +230,7 @@ mod tests {
                 title: "Libretto".to_owned(),
                 headings: Vec::new(),
                 anchor: None,
+                date: None,
                 link: None,
                 language: *language,
                 ordinal: 0,

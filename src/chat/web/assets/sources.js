@@ -8,7 +8,8 @@ import { renderDocumentText } from './markdown-blocks.js';
 export function quoteFigure(citation) {
   const source = element('button', { type: 'button', class: 'source-link', 'data-citation': citation.n },
     element('span', { class: 'source-title', lang: citation.language }, citation.title),
-    citation.heading && element('span', { class: 'source-heading', lang: citation.language }, ` › ${citation.heading}`));
+    citation.heading && element('span', { class: 'source-heading', lang: citation.language }, ` › ${citation.heading}`),
+    citation.date && element('span', { class: 'source-heading' }, ` · ${citation.date}`));
   return element('figure', { class: 'quote' },
     element('figcaption', {}, label(element('span', { class: 'quote-label' }), 'fromDocument'), ' ', source),
     element('blockquote', { lang: citation.language }, renderDocumentText(citation.path, citation.quote)));
@@ -29,14 +30,14 @@ export function sourceList(citations, headingKey) {
 }
 
 function sourceItem(citation) {
-  const { n, title, heading, path, language } = citation;
+  const { n, title, heading, date, path, language } = citation;
   const button = element('button', { type: 'button', class: 'source', 'data-citation': n },
     element('span', { class: 'citation', 'aria-hidden': 'true' }, String(n)),
     element('span', { class: 'source-names' },
       element('span', { class: 'source-line', lang: language },
         element('span', { class: 'source-title' }, title),
         heading && element('span', { class: 'source-heading' }, ` › ${heading}`)),
-      element('span', { class: 'source-path' }, path)),
+      element('span', { class: 'source-path' }, [path, date].filter(Boolean).join(' · '))),
     languageTag(language));
   return element('li', {}, button);
 }

@@ -34,6 +34,7 @@ export class Turn {
     this.searching = element('p', { class: 'progress' }, element('span', { class: 'dots', 'aria-hidden': 'true' }),
       label(element('span'), 'searching'));
     this.figure = undefined;
+    this.best = undefined;
     this.answer = element('div', { class: 'answer', hidden: true });
     this.reply.replaceChildren(this.searching, this.answer);
     this.#become('searching');
@@ -48,6 +49,7 @@ export class Turn {
   /** The best passage, before the model has written a word. */
   quoted(citation) {
     this.citations.set(citation.n, citation);
+    this.best = citation;
     this.figure = quoteFigure(citation);
     this.searching.before(this.figure);
     this.#foldQuote();
@@ -79,6 +81,8 @@ export class Turn {
     this.streamed = answer.answer;
     this.answer.lang = answer.language;
     this.#show(answer.answer);
+    // The best quote may stand in the answer itself.
+    if (this.best && answer.answer.includes(`> ${this.best.quote.split('\n')[0]}`)) this.figure.remove();
     const abstained = answer.verdict === 'abstained';
     if (abstained) {
       this.answer.before(label(element('h3', { class: 'verdict' }), 'noAnswerHeading'));
@@ -174,7 +178,7 @@ export class Turn {
 
 /** The answer and its sources as plain text, to be pasted elsewhere. */
 function plainAnswer(answer) {
-  const sources = answer.citations.map(({ n, title, heading, path }) =>
-    `[${n}] ${[title, heading].filter(Boolean).join(' › ')} (${path})`);
+  const sources = answer.citations.map(({ n, title, heading, date, path }) =>
+    `[${n}] ${[title, heading].filter(Boolean).join(' › ')} (${[path, date].filter(Boolean).join(', ')})`);
   return [answer.answer, sources.join('\n')].filter(Boolean).join('\n\n');
 }

@@ -69,7 +69,7 @@ fn a_message_of_plain_text() {
     check(
         "ferie.eml",
         PLAIN,
-        "[Ferie di agosto]\nP From: Ada Rossì <ada@acme.example>⏎To: hr@acme.example, Lia Bo <lia@acme.example>⏎\
+        "[Ferie di agosto] 2026-03-31\nP From: Ada Rossì <ada@acme.example>⏎To: hr@acme.example, Lia Bo <lia@acme.example>⏎\
          Date: 2026-03-31 14:30\nP Le richieste si mandano entro il 10 aprile, perché l'ufficio chiude.\nLI - una per persona\n\
          Q Quando si chiude?⏎E chi resta?\nQ Non si sa.\nP Ada\n",
     );
@@ -80,7 +80,7 @@ fn a_message_with_a_page_and_attachments() {
     check(
         "listino.eml",
         MIXED,
-        "[Listino] it\nP From: lia@acme.example⏎Date: 2026-04-01 09:00\nH2 Prezzi\nP Il listino è in allegato.\n\
+        "[Listino] it 2026-04-01\nP From: lia@acme.example⏎Date: 2026-04-01 09:00\nH2 Prezzi\nP Il listino è in allegato.\n\
          P Attachments: listino 2026.pdf, Vecchio listino\n",
     );
 }

@@ -57,7 +57,7 @@ fn a_workbook_of_a_real_program() {
     let bytes = include_bytes!("../../../../tests/fixtures/documents/trasferte.xlsx");
     assert_eq!(
         outline(&here("trasferte.xlsx", bytes).unwrap()),
-        "[Trasferte 2026]\nH1 Rimborsi\nP Rimborsi per paese\nTH Paese ⇥ Diaria ⇥ In vigore dal ⇥ Quota esente\n\
+        "[Trasferte 2026] 2026-11-25\nH1 Rimborsi\nP Rimborsi per paese\nTH Paese ⇥ Diaria ⇥ In vigore dal ⇥ Quota esente\n\
          TR Italia ⇥ 46.48 € ⇥ 2026-01-01 ⇥ 100.0%\nTR Svizzera ⇥ 77.47 € ⇥ 2026-03-31 14:30 ⇥ 12.5%\nTR Totale\n\
          H1 Contatti\nTH Ufficio ⇥ Interno\nTR Risorse umane (HR) ⇥ 204\n"
     );
