@@ -20,7 +20,7 @@ const LOOK_AHEAD: usize = 4;
 const DUPLICATE_OVERLAP: f32 = 0.9;
 /// Share of common terms from which on they are two versions of a text.
 const VERSION_OVERLAP: f32 = 0.6;
-/// Versions whose scores differ by no more come in the order of their dates, the newest first.
+/// Versions whose scores differ by no more come in the order of their dates, the newer one first.
 const VERSION_TIE: f32 = 0.05;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -322,8 +322,8 @@ impl<'a> Ranking<'a> {
 
     fn push(&mut self, hit: Hit) {
         let ranked = Ranked::new(hit);
-        let known = self.first.iter_mut().chain(&mut self.later);
-        if let Some(same) = known.into_iter().find(|other| ranked.overlap(other) >= DUPLICATE_OVERLAP) {
+        let mut known = self.first.iter_mut().chain(&mut self.later);
+        if let Some(same) = known.find(|other| ranked.overlap(other) >= DUPLICATE_OVERLAP) {
             if ranked.is_newer_than(same) {
                 let score = same.hit.score;
                 *same = ranked;

@@ -72,7 +72,7 @@ fn passages_that_may_not_answer_are_quoted_and_said_to_be_so() {
 }
 
 #[test]
-fn documents_that_disagree_are_both_shown_and_the_newest_is_named() {
+fn documents_that_disagree_are_both_shown_and_the_newer_is_named() {
     if models().is_none() {
         return;
     }
@@ -101,9 +101,9 @@ fn documents_that_disagree_are_both_shown_and_the_newest_is_named() {
     assert!(text.contains("26 giorni") && text.contains("24 giorni"), "{answer}");
     let citations = answer["citations"].as_array().unwrap();
     assert_eq!(citations[0]["path"], "manuale.md", "{answer}");
-    let newest = citations.iter().find(|citation| citation["path"] == "manuale.md").unwrap();
-    assert_eq!(newest["date"], "2026-03-01");
-    assert!(text.contains(&format!("Il più recente è [{}], del 2026-03-01.", newest["n"])), "{answer}");
+    let newer = citations.iter().find(|citation| citation["path"] == "manuale.md").unwrap();
+    assert_eq!(newer["date"], "2026-03-01");
+    assert!(text.contains(&format!("Il più recente è [{}], del 2026-03-01.", newer["n"])), "{answer}");
     let older = citations.iter().find(|citation| citation["path"] == "regolamento.md").unwrap();
     assert!(text.contains(&format!("[{}]", older["n"])), "{answer}");
 }
