@@ -13,7 +13,9 @@ use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
 use crate::ingest::{Admission, IndexReport, IndexRun, IngestError, Manifest, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
-use crate::retrieval::{Embedder, EmbedderOptions, Generation, IndexStore, Precision, RetrievalError, Searcher};
+use crate::retrieval::{
+    Embedder, EmbedderOptions, Generation, IndexStore, Precision, Reranker, RerankerOptions, RetrievalError, Searcher,
+};
 use crate::settings::{KvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
 
@@ -138,16 +140,32 @@ impl App {
 
     /// Where the embedding model and its library are.
     pub fn embedder_options(&self) -> Result<EmbedderOptions, AppError> {
-        let threads = self.settings.retrieval.threads;
         Ok(EmbedderOptions {
             model: self.models.resolve_embedding(&self.settings.models.embedding)?,
             runtime: self.models.resolve_runtime(&self.settings.models.onnxruntime)?,
-            precision: match self.settings.retrieval.weights {
-                WeightPrecision::F32 => Precision::F32,
-                WeightPrecision::Int8 => Precision::Int8,
-            },
-            threads: (threads > 0).then_some(threads),
+            precision: self.precision(),
+            threads: self.onnx_threads(),
         })
+    }
+
+    fn precision(&self) -> Precision {
+        match self.settings.retrieval.weights {
+            WeightPrecision::F32 => Precision::F32,
+            WeightPrecision::Int8 => Precision::Int8,
+        }
+    }
+
+    fn onnx_threads(&self) -> Option<usize> {
+        Some(self.settings.retrieval.threads).filter(|&threads| threads > 0)
+    }
+
+    /// Loads the model that puts hits in order, if one is set, and starts its thread.
+    fn reranker(&self) -> Result<Option<Reranker>, AppError> {
+        let Some(model) = self.models.resolve_reranker(&self.settings.models.reranker)? else { return Ok(None) };
+        let runtime = self.models.resolve_runtime(&self.settings.models.onnxruntime)?;
+        let (precision, threads) = (self.precision(), self.onnx_threads());
+        let depth = self.settings.retrieval.rerank;
+        Ok(Some(Reranker::start(&RerankerOptions { model, runtime, precision, threads, depth })?))
     }
 
     /// The embedding model with weights of another precision than the settings'.
@@ -162,7 +180,8 @@ impl App {
 
     /// Opens the live index for searching.
     pub fn searcher(&self, embedder: Arc<Embedder>) -> Result<Arc<Searcher>, AppError> {
-        Ok(Arc::new(Searcher::open(self.index_store(), embedder)?))
+        let searcher = Searcher::open(self.index_store(), embedder)?;
+        Ok(Arc::new(searcher.with_reranker(self.reranker()?)))
     }
 
     /// Loads the model that writes answers and starts its thread.

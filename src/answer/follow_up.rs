@@ -48,8 +48,16 @@ const PRONOUNS: &[&str] = &[
 ];
 
 /// Italian verbs with a pronoun at their end: `farlo`, `disattivarla`.
-const ENCLITICS: &[&str] =
-    &["arlo", "arla", "arli", "arle", "erlo", "erla", "erli", "erle", "irlo", "irla", "irli", "irle", "rsi"];
+const ENCLITICS: &[&str] = &[
+    "arlo", "arla", "arli", "arle", "erlo", "erla", "erli", "erle", "irlo", "irla", "irli", "irle", "arsi", "ersi",
+    "irsi",
+];
+
+/// Words that only look like them.
+const NO_ENCLITICS: &[&str] = &[
+    "parlo", "parla", "parli", "carlo", "carla", "merlo", "perla", "perle", "diversi", "versi", "persi", "dispersi",
+    "scarsi", "sparsi", "comparsi", "apparsi",
+];
 
 /// Whether a message can only be understood with what was asked before it in its conversation.
 pub fn refers_back(text: &str) -> bool {
@@ -66,7 +74,9 @@ pub fn refers_back(text: &str) -> bool {
     if terms(text, language).len() > PRONOUN_TERMS_MAX {
         return false;
     }
-    let pronoun = |word: &&str| PRONOUNS.contains(word) || ENCLITICS.iter().any(|ending| word.ends_with(ending));
+    let has_pronoun =
+        |word: &str| ENCLITICS.iter().any(|ending| word.ends_with(ending)) && !NO_ENCLITICS.contains(&word);
+    let pronoun = |word: &&str| PRONOUNS.contains(word) || has_pronoun(word);
     PREPOSITIONS.iter().any(begins_with) || words.iter().any(pronoun)
 }
 
@@ -91,6 +101,7 @@ mod tests {
             "E per i part-time?",
             "per i part-time?",
             "come faccio a disattivarla?",
+            "come ci si iscrive, e come può cancellarsi?",
             "e prima di farlo, come controllo che il file sia integro?",
             "and who was that in the movie?",
             "what about part-timers?",
@@ -111,6 +122,9 @@ mod tests {
             "VPN not working",
             "is it possible to change the language of the user interface of the installer?",
             "chi approva le trasferte all'estero?",
+            "come chiedo i rimborsi?",
+            "quali corsi ci sono?",
+            "chi parla inglese?",
         ] {
             assert!(!refers_back(text), "{text}");
         }

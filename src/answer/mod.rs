@@ -10,8 +10,10 @@ mod event;
 mod evidence;
 mod follow_up;
 mod gate;
+mod message;
 mod pipeline;
 mod quote;
+mod several;
 mod writer;
 
 use std::sync::Arc;
@@ -27,12 +29,13 @@ use crate::inference::InferenceError;
 use crate::prompt::{self, FailureReason, PromptError};
 use crate::retrieval::{RetrievalError, Searcher};
 
-pub use check::{Checker, Embed, Support};
+pub use check::{Checker, Meanings, Support};
 pub use claims::facts;
 pub use event::AnswerEvent;
 pub use evidence::Evidence;
 pub use follow_up::{refers_back, self_contained};
 pub use gate::{Gate, Sample};
+pub use several::questions;
 pub use writer::Writer;
 
 /// Events that wait for a slow reader; then the model waits.
@@ -116,7 +119,7 @@ impl Answerer {
                 Err(_) => Err(FailureReason::Busy),
                 Ok(_) if question.text.trim().is_empty() => Err(FailureReason::Empty),
                 Ok(_place) => {
-                    pipeline::run(&answerer, &question, language, &trace_id, &cancel, &sender).or_else(|e| match e {
+                    message::run(&answerer, &question, language, &trace_id, &cancel, &sender).or_else(|e| match e {
                         AnswerError::Cancelled => {
                             tracing::info!("cancelled");
                             Ok(())

@@ -1,4 +1,4 @@
-//! The way of one question, on a blocking thread: each step hands its result to the reader as soon as it is known.
+//! The way of one question: each step hands its result to the reader as soon as it is known.
 
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use super::draft::{Draft, DraftSentence, does_not_know};
 use super::evidence::Evidence;
 use super::follow_up::self_contained;
 use super::gate::Gate;
+use super::message::{Place, send};
 use super::quote::Quote;
 use super::{AnswerError, AnswerEvent, Answerer, Writer};
 use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, Reader, TokenCounts, Verdict};
@@ -33,6 +34,7 @@ const OWN_LANGUAGE_SCORE: f32 = 0.03;
 struct Run<'a> {
     answerer: &'a Answerer,
     question: &'a Question,
+    place: Place,
     /// What is looked for.
     text: String,
     /// The words of that.
@@ -60,15 +62,16 @@ struct Written {
     withheld: usize,
 }
 
-/// Answers `question`; `language` is the reader's, `None` if it cannot be told from the question.
-pub(super) fn run(
+/// Answers one question; `language` is the reader's, `None` if it cannot be told from the question.
+pub(super) fn answer(
     answerer: &Answerer,
     question: &Question,
     language: Option<Language>,
+    place: Place,
     trace_id: &str,
     cancel: &CancellationToken,
     events: &mpsc::Sender<AnswerEvent>,
-) -> Result<(), AnswerError> {
+) -> Result<Answer, AnswerError> {
     let start = Instant::now();
     let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
     let text = self_contained(question);
@@ -82,9 +85,11 @@ pub(super) fn run(
     let evidence = Evidence::of(&asked, &hits);
     let probability = Gate::fitted().probability(&evidence);
     prefer(language, &mut hits);
+    let is_first = place.is_first;
     let mut run = Run {
         answerer,
         question,
+        place,
         text,
         asked,
         language,
@@ -95,11 +100,14 @@ pub(super) fn run(
         timings: AnswerTimings {
             retrieve: (retrieved - start).as_secs_f64() * 1000.0,
             gate: milliseconds(retrieved),
+            added: milliseconds(retrieved),
             ..AnswerTimings::default()
         },
         tokens: TokenCounts::default(),
     };
-    run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
+    if is_first {
+        run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
+    }
     let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
         run.abstain(&hits)?
     } else {
@@ -114,15 +122,23 @@ pub(super) fn run(
         generated = answer.tokens.generated,
         "answered"
     );
-    run.send(AnswerEvent::Done(Box::new(answer)))
+    Ok(answer)
 }
 
 impl Run<'_> {
     fn send(&self, event: AnswerEvent) -> Result<(), AnswerError> {
-        if self.cancel.is_cancelled() {
-            return Err(AnswerError::Cancelled);
-        }
-        self.events.blocking_send(event).map_err(|_| AnswerError::Cancelled)
+        send(event, self.cancel, self.events)
+    }
+
+    /// Text of the answer, the first below its heading.
+    fn say(&mut self, piece: &str) -> Result<(), AnswerError> {
+        let heading = self.place.heading.take().unwrap_or_default();
+        self.send(AnswerEvent::Text(heading + piece))
+    }
+
+    /// The citation of the hit at `at`, from 0.
+    fn citation(&self, at: usize, hit: &Hit, quote: String) -> Citation {
+        citation(self.place.cited + at + 1, hit, quote)
     }
 
     fn first_text(&mut self) {
@@ -156,19 +172,19 @@ impl Run<'_> {
         }
         let quoted = closest.iter().enumerate();
         let citations: Vec<Citation> =
-            quoted.map(|(at, hit)| citation(at + 1, hit, Quote::of(hit, &self.asked).text)).collect();
+            quoted.map(|(at, hit)| self.citation(at, hit, Quote::of(hit, &self.asked).text)).collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
         let text = prompt::abstained(self.language, &references)?;
         self.first_text();
-        self.send(AnswerEvent::Text(text.clone()))?;
+        self.say(&text)?;
         Ok(self.done(text, Verdict::Abstained, citations))
     }
 
     fn answer(&mut self, hits: &[Hit]) -> Result<Answer, AnswerError> {
         let quotes: Vec<Quote> = hits.iter().take(QUOTES).map(|hit| Quote::of(hit, &self.asked)).collect();
         self.first_text();
-        if let (Some(hit), Some(quote)) = (hits.first(), quotes.first()) {
-            self.send(AnswerEvent::Quote(citation(1, hit, quote.text.clone())))?;
+        if let (true, Some(hit), Some(quote)) = (self.place.is_first, hits.first(), quotes.first()) {
+            self.send(AnswerEvent::Quote(self.citation(0, hit, quote.text.clone())))?;
         }
         let writer = self.answerer.writer.as_deref().filter(|_| self.is_sure);
         let written = match writer {
@@ -182,7 +198,7 @@ impl Run<'_> {
             (Some(hit), Some(quote)) if self.is_about_it(&written) => self.with_best_quote(written, hit, quote)?,
             _ => {
                 if !written.text.is_empty() {
-                    self.send(AnswerEvent::Text("\n\n".to_owned()))?;
+                    self.say("\n\n")?;
                 }
                 self.quote(hits, &quotes)?
             }
@@ -205,7 +221,7 @@ impl Run<'_> {
         if let Some((n, quoted, Otherwise { at, quote })) = otherwise {
             let hit = &hits[at];
             let known = citations.iter().find(|citation| citation.passage_id == hit.passage.id);
-            let next = citations.iter().map(|citation| citation.n).max().unwrap_or_default() + 1;
+            let next = citations.iter().map(|citation| citation.n).max().unwrap_or(self.place.cited) + 1;
             let other = citation(known.map_or(next, |citation| citation.n), hit, quote.to_owned());
             let dates = quoted.passage.date.zip(hit.passage.date).filter(|(own, other)| own != other);
             let newer = dates.map(|(own, of_other)| if own > of_other { (n, own) } else { (other.n, of_other) });
@@ -213,7 +229,7 @@ impl Run<'_> {
             let said = Disagreement { n, other: other.n, quote: (!is_shown).then(|| reference(&other)), newer };
             let piece = format!("\n\n{}", prompt::disagreement(self.language, &said)?);
             text.push_str(&piece);
-            self.send(AnswerEvent::Text(piece))?;
+            self.say(&piece)?;
             if known.is_none() {
                 citations.push(other);
             }
@@ -223,7 +239,7 @@ impl Run<'_> {
 
     /// Whether what the model wrote tells something of what was asked: it has a word of it, or comes from the best passage.
     fn is_about_it(&self, written: &Written) -> bool {
-        let is_of_the_best = written.citations.iter().any(|citation| citation.n == 1);
+        let is_of_the_best = written.citations.iter().any(|citation| citation.n == self.place.cited + 1);
         written.informs && (is_of_the_best || self.asked.share_in(&written.text, self.language) > 0.0)
     }
 
@@ -238,7 +254,7 @@ impl Run<'_> {
         let Written { mut text, mut citations, .. } = written;
         let asked_in_quote = self.asked.share_in(&quote.text, hit.passage.language);
         if self.asked.share_in(&text, self.language) < asked_in_quote {
-            let best = citation(1, hit, quote.text.clone());
+            let best = self.citation(0, hit, quote.text.clone());
             text = format!("{}\n\n{text}", prompt::quotes(self.language, true, &[reference(&best)])?);
             // What is cited is what is shown.
             citations.retain(|citation| citation.n != best.n);
@@ -248,18 +264,18 @@ impl Run<'_> {
     }
 
     /// An answer made of the passages' own words.
-    fn quote(&self, hits: &[Hit], quotes: &[Quote]) -> Result<(String, Vec<Citation>), AnswerError> {
+    fn quote(&mut self, hits: &[Hit], quotes: &[Quote]) -> Result<(String, Vec<Citation>), AnswerError> {
         let best = quotes.iter().map(|quote| quote.fit).fold(f32::MIN, f32::max);
         let citations: Vec<Citation> = hits
             .iter()
             .zip(quotes)
             .enumerate()
             .filter(|(at, (_, quote))| *at == 0 || quote.fit >= best - QUOTE_FIT_GAP)
-            .map(|(at, (hit, quote))| citation(at + 1, hit, quote.text.clone()))
+            .map(|(at, (hit, quote))| self.citation(at, hit, quote.text.clone()))
             .collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
         let text = prompt::quotes(self.language, self.is_sure, &references)?;
-        self.send(AnswerEvent::Text(text.clone()))?;
+        self.say(&text)?;
         Ok((text, citations))
     }
 
@@ -314,9 +330,11 @@ impl Run<'_> {
                 }
             }
         }
+        let ended = Instant::now();
         for sentence in draft.finish(whole) {
             self.pass_on(&sentence, &shown, &mut checker, &mut written)?;
         }
+        self.timings.added += milliseconds(ended);
         written.does_not_know = written.text.is_empty() && does_not_know(&raw);
         tracing::info!(withheld = written.withheld, cited = written.citations.len(), "checked");
         Ok(written)
@@ -376,9 +394,8 @@ impl Run<'_> {
         if written.said.contains(&sentence.text) {
             return Ok(());
         }
-        let embedder = self.answerer.searcher.embedder();
         let begun = Instant::now();
-        let support = checker.support(&sentence.text, &|texts| embedder.passages(texts))?;
+        let support = checker.support(&sentence.text, self.answerer.searcher.as_ref())?;
         self.timings.check += milliseconds(begun);
         let Some(Support { n, quote }) = support else {
             written.withheld += 1;
@@ -386,15 +403,16 @@ impl Run<'_> {
         };
         let lead = if written.text.is_empty() { sentence.lead.trim_start_matches(['\n', ' ']) } else { &sentence.lead };
         let gap = if written.text.is_empty() || lead.starts_with(char::is_whitespace) { "" } else { " " };
-        let piece = format!("{gap}{lead}{} [{n}]", sentence.text);
+        let cited = self.citation(n - 1, shown[n - 1], quote);
+        let piece = format!("{gap}{lead}{} [{}]", sentence.text, cited.n);
         written.text.push_str(&piece);
         written.said.push(sentence.text.clone());
-        if written.citations.iter().all(|citation| citation.n != n) {
-            written.citations.push(citation(n, shown[n - 1], quote));
+        if written.citations.iter().all(|citation| citation.n != cited.n) {
+            written.citations.push(cited);
         }
         let asked = terms(&self.text, self.language);
         written.informs |= terms(&sentence.text, self.language).iter().any(|term| !asked.contains(term));
-        self.send(AnswerEvent::Text(piece))
+        self.say(&piece)
     }
 }
 
@@ -439,6 +457,6 @@ fn reference(citation: &Citation) -> Reference {
     Reference { n: citation.n, title: citation.title.clone(), block: block.join("\n") }
 }
 
-fn milliseconds(since: Instant) -> f64 {
+pub(super) fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }

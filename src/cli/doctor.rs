@@ -97,6 +97,9 @@ fn checks(settings: &Settings) -> anyhow::Result<Vec<Check>> {
         Check::of("embedding model", app.models().resolve_embedding(&settings.models.embedding), |path| {
             path.display().to_string()
         }),
+        Check::of("reranking model", app.models().resolve_reranker(&settings.models.reranker), |path| {
+            path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+        }),
         Check::of("ONNX Runtime", app.models().resolve_runtime(&settings.models.onnxruntime), |path| {
             path.display().to_string()
         }),

@@ -1,9 +1,12 @@
 //! `cervella eval FILE.jsonl`: search and the evidence gate, measured on questions whose answers are known.
 
 mod answers;
+mod changes;
 mod fit;
 mod measures;
+mod plots;
 mod questions;
+mod report;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -26,11 +29,14 @@ const DEPTH: usize = 10;
 #[derive(Debug, Args)]
 pub(super) struct EvalArguments {
     /// Questions, one JSON object a line
-    #[arg(required_unless_present = "fit")]
+    #[arg(required_unless_present_any = ["fit", "changes"])]
     file: Option<PathBuf>,
     /// Fit the evidence gate to what `eval --json` printed, on one index or several, and print its weights
     #[arg(long, value_name = "RESULTS", num_args = 1.., conflicts_with_all = ["file", "compare", "answers", "quotes", "weights", "json"])]
     fit: Vec<PathBuf>,
+    /// Say which questions fare otherwise in the second of two runs, by what `eval --json` printed of them
+    #[arg(long, value_names = ["BEFORE", "AFTER"], num_args = 2, conflicts_with_all = ["file", "fit", "compare", "answers", "quotes", "weights", "html"])]
+    changes: Vec<PathBuf>,
     /// Beside BM25 alone, vectors alone, plain reciprocal-rank fusion of both, and ours without each of its parts
     #[arg(long)]
     compare: bool,
@@ -40,6 +46,9 @@ pub(super) struct EvalArguments {
     /// As --answers, without the model that writes: answers are quotes
     #[arg(long, conflicts_with_all = ["compare", "weights", "answers"])]
     quotes: bool,
+    /// Also write a report for people, with plots, into this file
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["compare", "fit"])]
+    html: Option<PathBuf>,
     /// Weights to try, as JSON: `{"lexical": 0.5}`
     #[arg(long, value_name = "JSON", value_parser = weights_of)]
     weights: Option<Weights>,
@@ -89,15 +98,18 @@ struct Evaluation {
 
 impl EvalArguments {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<()> {
+        let evidence_min = app.settings().answer.evidence_min;
+        if let [before, after] = &self.changes[..] {
+            return changes::run(before, after, evidence_min, self.json);
+        }
         let Some(file) = &self.file else { return fit::run(&self.fit) };
         let questions = EvalQuestion::read(file)?;
         if self.answers || self.quotes {
-            return answers::run(app, &questions, self.answers, self.json).await;
+            return answers::run(app, &questions, self.answers, self.html.as_deref(), self.json).await;
         }
         let searcher = app.searcher(app.embedder()?)?;
         // The first search pays for cold caches.
         searcher.search(&SearchQuery::new("prova test", 1))?;
-        let evidence_min = app.settings().answer.evidence_min;
         let evaluate = |weights: Weights| -> anyhow::Result<Evaluation> {
             let measured = questions.iter().map(|question| measure(question, &searcher, weights));
             Ok(evaluate(measured.collect::<anyhow::Result<_>>()?, evidence_min))
@@ -105,6 +117,9 @@ impl EvalArguments {
         let weights = self.weights.unwrap_or_default();
         if !self.compare {
             let evaluation = evaluate(weights)?;
+            if let Some(html) = &self.html {
+                report::write_search(html, &evaluation, &questions, evidence_min)?;
+            }
             return if self.json { output::json(&evaluation) } else { print(&evaluation) };
         }
         let systems = systems(weights).into_iter();

@@ -125,15 +125,17 @@ fn print(hits: &Hits, explain: bool) -> anyhow::Result<()> {
 }
 
 fn explained(hit: &Hit) -> String {
-    let Explanation { dense_place, whole, best_part, lexical_place, share } = hit.explanation;
+    let Explanation { dense_place, whole, best_part, lexical_place, share, cross_encoder } = hit.explanation;
     let words = match (lexical_place, hit.lexical) {
         (Some(place), Some(bm25)) => {
             format!("words: place {place}, BM25 {bm25:.1}, {:.0} % of the query", share * 100.0)
         }
         _ => "words: none of the rarer ones".to_owned(),
     };
+    let cross_encoder = cross_encoder.map(|score| format!(" · cross-encoder {score:.3}")).unwrap_or_default();
     format!(
-        "score {:.3} · meaning: place {dense_place}, cosine {:.3} (whole {whole:.3}, best part {best_part:.3}) · {words}",
+        "score {:.3} · meaning: place {dense_place}, cosine {:.3} (whole {whole:.3}, best part {best_part:.3}) · \
+         {words}{cross_encoder}",
         hit.score, hit.cosine
     )
 }

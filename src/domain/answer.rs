@@ -1,13 +1,13 @@
 //! A cited answer, as it is printed by `ask --json` and shown in every chat.
 
 use jiff::civil::Date;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::passage::place;
 use super::{Language, PassageId};
 
 /// Whether the documents held an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Answered,
@@ -49,6 +49,8 @@ pub struct AnswerTimings {
     pub gate: f64,
     /// What it took in all to compare the model's sentences with them, mostly while it was writing.
     pub check: f64,
+    /// What of both came on top of the model's writing: the gate, and comparing what was left when it had finished.
+    pub added: f64,
     /// First text shown to the reader: the best passage, quoted, or the abstention.
     pub first_text: f64,
     /// First token out of the model.

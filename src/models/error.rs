@@ -54,8 +54,8 @@ pub enum ModelsError {
     #[error("the embedding model in {folder} lacks {}: run `cervella models pull {id}` again", .missing.join(", "))]
     IncompleteEmbedding { folder: PathBuf, missing: Vec<String>, id: String },
 
-    #[error("the embedding model in {folder} lacks {}", .missing.join(", "))]
-    IncompleteOwnEmbedding { folder: PathBuf, missing: Vec<String> },
+    #[error("the {role} model in {folder} lacks {}", .missing.join(", "))]
+    IncompleteOwn { role: &'static str, folder: PathBuf, missing: Vec<String> },
 
     #[error("ONNX Runtime, which runs the embedding model, was not found: run `cervella models pull onnxruntime`{}", rejected(.rejected_libraries))]
     NoRuntime { rejected_libraries: Vec<String> },

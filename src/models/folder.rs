@@ -83,9 +83,22 @@ impl ModelsFolder {
             }
             return self.catalogue_embedding(entry, setting);
         }
-        let folder = self.named("embedding", setting)?;
+        self.own_folder("embedding", setting)
+    }
+
+    /// The folder of the model that puts hits in order; `None` where `setting` is empty, else a folder's name or path.
+    ///
+    /// # Errors
+    /// There is no such folder, or it is not complete.
+    pub fn resolve_reranker(&self, setting: &str) -> Result<Option<PathBuf>, ModelsError> {
+        if setting.is_empty() { Ok(None) } else { self.own_folder("reranking", setting).map(Some) }
+    }
+
+    /// A complete folder with an ONNX model that the catalogue does not know.
+    fn own_folder(&self, role: &'static str, setting: &str) -> Result<PathBuf, ModelsError> {
+        let folder = self.named(role, setting)?;
         let missing = missing_files(&folder);
-        if missing.is_empty() { Ok(folder) } else { Err(ModelsError::IncompleteOwnEmbedding { folder, missing }) }
+        if missing.is_empty() { Ok(folder) } else { Err(ModelsError::IncompleteOwn { role, folder, missing }) }
     }
 
     /// The shared library of ONNX Runtime, checked to be one that can be loaded here. `setting` is `auto` (the

@@ -81,7 +81,8 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: &[(&str, &str)] = templates!["system", "question", "abstained", "quotes", "disagreement", "failed"];
+const TEMPLATES: &[(&str, &str)] =
+    templates!["system", "question", "abstained", "quotes", "disagreement", "left_out", "failed"];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -160,6 +161,14 @@ pub fn disagreement(language: Language, disagreement: &Disagreement) -> Result<S
     let quote = quote.as_ref().and_then(|quote| referenced(std::slice::from_ref(quote)).pop());
     let newer = newer.map(|(n, date)| context! { n => n, date => date.to_string() });
     render(language, "disagreement", context! { n => n, other => other, quote => quote, newer => newer })
+}
+
+/// What is said below the answers to the first questions of a message that holds more of them.
+///
+/// # Errors
+/// A template that cannot be rendered.
+pub fn left_out(language: Language) -> Result<String, PromptError> {
+    render(language, "left_out", context! {})
 }
 
 /// The sentence that tells a reader why there is no answer.
@@ -294,6 +303,7 @@ mod tests {
                 ..references[0].clone()
             };
             assert!(quotes(language, true, &[table]).unwrap().ends_with("| Ferie | 26 |\n>\n> [1]"));
+            insta::assert_snapshot!(format!("left_out_{language}"), left_out(language).unwrap());
             for reason in [FailureReason::Busy, FailureReason::Empty, FailureReason::Internal] {
                 assert!(!failed(language, reason).unwrap().is_empty());
             }

@@ -24,13 +24,17 @@ pub enum RetrievalError {
     Runtime { path: PathBuf, reason: String },
     #[error("cannot load the embedding model from {path}: {reason}; run `cervella models verify`")]
     Model { path: PathBuf, reason: String },
+    #[error(
+        "cannot load the reranking model from {path}: {reason}; name another folder in `models.reranker`, or leave it empty"
+    )]
+    Reranker { path: PathBuf, reason: String },
     #[error("embedding failed: {0}")]
     Embedding(String),
     #[error("the index knows more than 65,536 collections: run `cervella index --full`")]
     TooManyCollections,
-    #[error("the embedding thread has stopped")]
+    #[error("the thread of the embedding or the reranking model has stopped")]
     Stopped,
-    #[error("too many embedding requests are waiting; try again in a moment")]
+    #[error("too many searches are waiting; try again in a moment")]
     Busy,
 }
 

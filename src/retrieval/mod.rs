@@ -11,8 +11,10 @@ mod filter;
 mod fusion;
 mod generation;
 mod lexical;
+mod model_thread;
 mod pairs;
 mod parts;
+mod rerank;
 mod search;
 mod weights;
 
@@ -24,5 +26,6 @@ pub use generation::{
     BuildLock, Builder, Generation, GenerationSummary, IndexStore, IndexedPassage, PassageVectors, Prepared, TextHash,
 };
 pub use parts::Part;
+pub use rerank::{Reranker, RerankerOptions};
 pub use search::{Explanation, Hit, HitPart, Hits, SearchQuery, SearchTimings, Searcher, search, search_by};
 pub use weights::{Fusion, Weights};

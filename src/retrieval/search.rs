@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::filter::Filter;
 use super::fusion::{self, Fused};
 use super::lexical::{LexicalHit, Words};
-use super::{AskedWords, Embedder, Generation, IndexStore, IndexedPassage, RetrievalError, Weights, terms};
-use crate::domain::{Language, Passage, Scope};
+use super::{AskedWords, Embedder, Generation, IndexStore, IndexedPassage, Reranker, RetrievalError, Weights, terms};
+use crate::domain::{Language, Passage, PassageId, Scope};
 
 /// Candidates taken from each side.
 const CANDIDATES: usize = 100;
@@ -73,7 +73,7 @@ impl Hit {
     /// An English passage with nothing around it.
     pub(crate) fn of(path: &str, text: &str) -> Self {
         let passage = Passage {
-            id: crate::domain::PassageId([0; 16]),
+            id: PassageId([0; 16]),
             collection: "knowledge".to_owned(),
             path: path.to_owned(),
             title: String::new(),
@@ -110,6 +110,9 @@ pub struct Explanation {
     pub lexical_place: Option<usize>,
     /// Share of what the query's words could score at all, between 0 and 1.
     pub share: f32,
+    /// What the cross-encoder said of it; more is better. `None`: there is none, or it did not read this hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cross_encoder: Option<f32>,
 }
 
 /// Milliseconds.
@@ -118,6 +121,8 @@ pub struct SearchTimings {
     pub embed: f64,
     pub dense: f64,
     pub lexical: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<f64>,
     pub total: f64,
 }
 
@@ -132,6 +137,7 @@ pub struct Hits {
 pub struct Searcher {
     store: IndexStore,
     embedder: Arc<Embedder>,
+    reranker: Option<Reranker>,
     live: RwLock<Arc<Generation>>,
 }
 
@@ -140,7 +146,12 @@ impl Searcher {
     /// `NoIndex`, `Damaged`, or `OtherModel` when the vectors were made by another model than the embedder's.
     pub fn open(store: IndexStore, embedder: Arc<Embedder>) -> Result<Self, RetrievalError> {
         let live = open_for(&store, &embedder)?;
-        Ok(Searcher { store, embedder, live: RwLock::new(Arc::new(live)) })
+        Ok(Searcher { store, embedder, reranker: None, live: RwLock::new(Arc::new(live)) })
+    }
+
+    /// With the first hits in the order of a cross-encoder.
+    pub fn with_reranker(self, reranker: Option<Reranker>) -> Self {
+        Searcher { reranker, ..self }
     }
 
     /// The current generation, if it is another one than the live one; it is not live before [`Searcher::adopt`].
@@ -170,12 +181,32 @@ impl Searcher {
         Arc::clone(&self.live.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
-    /// Searches the live generation.
+    /// Where each part of a passage stands in its text, with its cosine to the vector of another text; empty: the passage is
+    /// not in the live generation.
+    ///
+    /// # Errors
+    /// Errors of the index.
+    pub fn parts_beside(&self, id: PassageId, vector: &[f32]) -> Result<Vec<(Range<usize>, f32)>, RetrievalError> {
+        self.generation().parts_beside(id, vector)
+    }
+
+    /// Searches the live generation. Hits that cannot be put in the cross-encoder's order stay in ours.
     ///
     /// # Errors
     /// `Busy` or `Stopped` from the embedder, errors of the index.
     pub fn search(&self, query: &SearchQuery) -> Result<Hits, RetrievalError> {
-        search(&self.generation(), &self.embedder, query)
+        let Some(reranker) = &self.reranker else { return search(&self.generation(), &self.embedder, query) };
+        let deeper = SearchQuery { top: query.top.max(reranker.depth()), ..query.clone() };
+        let mut found = search(&self.generation(), &self.embedder, &deeper)?;
+        let start = Instant::now();
+        if let Err(error) = reranker.reorder(&query.text, &mut found.hits) {
+            tracing::warn!("hits stay in the order of the search: {error}");
+        }
+        let taken = milliseconds(start);
+        found.hits.truncate(query.top);
+        found.timings.rerank = Some(taken);
+        found.timings.total += taken;
+        Ok(found)
     }
 
     /// The words of a question, as the live generation knows them. If its language cannot be told it is taken to be that
@@ -261,6 +292,7 @@ pub fn search_by(
             best_part: fit.best_part,
             lexical_place,
             share: words.map_or(0.0, |hit| hit.share),
+            cross_encoder: None,
         };
         ranking.push(Hit { passage, context, score, cosine, lexical: words.map(|hit| hit.score), explanation, parts });
     }

@@ -41,6 +41,8 @@ pub struct ModelsSettings {
     pub fallback: String,
     /// The model that embeds: `auto`, an id of the catalogue, or a folder.
     pub embedding: String,
+    /// The folder of a cross-encoder that puts the first hits in order; empty: none.
+    pub reranker: String,
     /// The ONNX Runtime library: `auto` or a file.
     pub onnxruntime: String,
 }
@@ -53,18 +55,27 @@ impl Default for ModelsSettings {
             answer: auto(),
             fallback: String::new(),
             embedding: auto(),
+            reranker: String::new(),
             onnxruntime: auto(),
         }
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RetrievalSettings {
-    /// Threads of the embedding model; 0: one per core.
+    /// Threads of the embedding model, and of the reranking one; 0: one per core.
     pub threads: usize,
-    /// What the weights of the embedding model are held in.
+    /// What the weights of both are held in.
     pub weights: WeightPrecision,
+    /// Hits that the reranking model puts in order.
+    pub rerank: usize,
+}
+
+impl Default for RetrievalSettings {
+    fn default() -> Self {
+        RetrievalSettings { threads: 0, weights: WeightPrecision::default(), rerank: 10 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,6 +288,7 @@ impl Settings {
         };
         within("knowledge.compare_every_s", self.knowledge.compare_every_s as usize, 10, 7 * 24 * 3600)
             .or_else(|| within("retrieval.threads", self.retrieval.threads, 0, 256))
+            .or_else(|| within("retrieval.rerank", self.retrieval.rerank, 1, 100))
             .or_else(|| within("inference.context_tokens_max", self.inference.context_tokens_max, 512, 131_072))
             .or_else(|| within("inference.slots", self.inference.slots, 1, 16))
             .or_else(|| within("inference.queue_max", self.inference.queue_max, 1, 64))

@@ -122,6 +122,34 @@ fn a_follow_up_is_answered_about_what_it_follows() {
 }
 
 #[test]
+fn several_questions_of_a_message_are_answered_one_by_one() {
+    let Some(data) = handbook() else { return };
+    let ask = |question: &str| json(cervella(data).args(["ask", question, "--json"]));
+    let answer = ask("Quanti giorni di ferie ho all'anno? Posso portare il mio cane in ufficio domani mattina? \
+         E come chiedo un account VPN?");
+    let text = answer["answer"].as_str().unwrap();
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part:?} is not in {text}"));
+    assert!(at("**a)**") < at("26") && at("**b)**") < at("I documenti non lo dicono.") && at("**b)**") < at("**c)**"));
+    assert_eq!((answer["verdict"].as_str(), answer["language"].as_str()), (Some("answered"), Some("it")));
+    // Every citation has a number of its own, and stands in the part that it belongs to.
+    let numbers: Vec<u64> = answer["citations"].as_array().unwrap().iter().filter_map(|c| c["n"].as_u64()).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    numbers.iter().for_each(|n| assert!(text.contains(&format!("[{n}]")), "[{n}] is not in {text}"));
+    let cited = |path: &str| {
+        let citations = answer["citations"].as_array().unwrap().iter();
+        let of_path = citations.filter(|citation| citation["path"].as_str().unwrap().contains(path));
+        of_path.map(|citation| at(&format!("[{}]", citation["n"]))).min()
+    };
+    assert!(cited("ferie").is_some_and(|place| place < at("**b)**")), "{answer}");
+    assert!(cited("vpn").is_some_and(|place| place > at("**c)**")), "{answer}");
+    let four = "How many days of annual leave do I have? Who approves trips abroad? Where is the first aid kit? \
+                Which VPN do we use?";
+    let answer = ask(four)["answer"].as_str().unwrap().to_owned();
+    assert!(answer.contains("**c)**") && !answer.contains("**d)**"), "{answer}");
+    assert!(answer.ends_with("send me the others in a new message."), "{answer}");
+}
+
+#[test]
 fn ask_prints_what_scripts_rely_on() {
     let Some(data) = handbook() else { return };
     let answer = json(cervella(data).args(["ask", "How many days of annual leave do I have?", "--json"]));

@@ -101,3 +101,48 @@ fn turns_of_a_dialogue_are_measured_as_they_are_looked_for() {
     assert_eq!(found.len(), 2, "{evaluation}");
     assert_eq!(found[1], (&"d1.2".into(), &"follow-up".into(), &1.into()));
 }
+
+#[test]
+fn an_evaluation_is_written_as_a_page_and_compared_with_another() {
+    let Some(data) = handbook() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let questions = folder.path().join("questions.jsonl");
+    let asked = [
+        r#"{"id":"q1","lang":"it","question":"giorni di ferie <b>?","answerable":true,"kind":"both","gold":["it/persone/ferie-e-permessi.md"],"must_contain":["26"]}"#,
+        r#"{"id":"q2","lang":"en","question":"What is the boiling point of tungsten?","answerable":false,"kind":"both"}"#,
+    ];
+    std::fs::write(&questions, asked.join("\n")).unwrap();
+    let measure = |more: &[&str]| {
+        let page = folder.path().join("report.html");
+        let mut eval = cervella(data);
+        let results = json(eval.arg("eval").arg(&questions).args(["--json", "--html"]).arg(&page).args(more));
+        (results, std::fs::read_to_string(page).unwrap())
+    };
+    let (results, page) = measure(&[]);
+    assert_eq!(page.matches("<svg").count(), 3);
+    assert!(page.contains("giorni di ferie &lt;b&gt;?") && page.contains("<td>q2</td>"), "{page}");
+    let (answers, page) = measure(&["--quotes"]);
+    assert_eq!(page.matches("<svg").count(), 1);
+    assert!(page.contains("<td>1 of 1 answerable questions</td>"), "{page}");
+
+    let file = |name: &str, json: &serde_json::Value| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, json.to_string()).unwrap();
+        path
+    };
+    let mut worse = results.clone();
+    let first = worse["results"].as_array_mut().unwrap().iter_mut().find(|result| result["id"] == "q1").unwrap();
+    first["rank"] = 9.into();
+    let (before, after) = (file("before.json", &results), file("after.json", &worse));
+    let changes = |before: &std::path::Path, after: &std::path::Path| {
+        stdout(cervella(data).args(["eval", "--changes"]).arg(before).arg(after))
+    };
+    let told = changes(&before, &after);
+    assert!(told.starts_with("2 questions in both runs: 0 changes for the better, 1 for the worse"), "{told}");
+    assert!(told.contains("- q1") && told.contains("→ place 9"), "{told}");
+    assert!(changes(&before, &before).contains("0 changes for the better, 0 for the worse"));
+    let answers = file("answers.json", &answers);
+    assert!(changes(&answers, &answers).starts_with("2 questions in both runs: 0 changes"));
+    let alone = run(cervella(data).args(["eval", "--changes"]).arg(&before));
+    assert_eq!(alone.status.code(), Some(2));
+}

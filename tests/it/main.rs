@@ -20,6 +20,7 @@ mod index_safety;
 mod inference;
 mod models;
 mod rendering;
+mod reranking;
 mod scripted;
 mod skip;
 mod support;

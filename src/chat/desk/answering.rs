@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::talk::Talk;
 use super::{Desk, Progress, Running, phrases};
-use crate::answer::refers_back;
+use crate::answer::{questions, refers_back};
 use crate::chat::clock;
 use crate::chat::delivery::{Delivered, Draft, DraftState, Ending, Form, Parcel, Surface, write};
 use crate::domain::{Language, Platform, Question, Thread};
@@ -112,8 +112,10 @@ impl<S: Surface> Desk<S> {
         if !matches!(ending, Ending::Answered(_)) {
             return Ok(());
         }
+        // Of several questions the last one is what people go on from.
+        let last = questions(text).pop().unwrap_or_default();
         // The subject stays what it is as long as people follow it up.
-        let subject = if refers_back(text) { talk.before.as_deref().unwrap_or(text) } else { text };
+        let subject = if refers_back(&last) { talk.before.as_deref().unwrap_or(&last) } else { &last };
         let question: String = subject.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect();
         let answered = talk.message.id.clone();
         let noted = move |conversation: &mut Conversation| {

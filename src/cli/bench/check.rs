@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::cli::eval::Percentiles;
 use crate::cli::output;
 use crate::domain::{Language, Passage, sentences};
-use crate::retrieval::{Embedder, Generation, IndexedPassage};
+use crate::retrieval::{Generation, IndexedPassage, Searcher};
 
 /// Passages that a sentence is compared with: its own, and others of its document, which say similar things.
 const PASSAGES: usize = 5;
@@ -80,13 +80,13 @@ struct CheckFigures {
 
 impl CheckBench {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
-        let generation = app.index_store().open_current()?;
-        let embedder = app.embedder()?;
-        let figures = self.measure(&generation, &embedder)?;
+        let searcher = app.searcher(app.embedder()?)?;
+        let figures = self.measure(&searcher)?;
         if self.json { output::json(&figures) } else { print(&figures) }
     }
 
-    fn measure(&self, generation: &Generation, embedder: &Embedder) -> anyhow::Result<CheckFigures> {
+    fn measure(&self, searcher: &Searcher) -> anyhow::Result<CheckFigures> {
+        let generation = searcher.generation();
         let sample = generation.sample(usize::from(self.cases) * PASSAGES_PER_CASE)?;
         let mut random = StdRng::seed_from_u64(7);
         let names = Names::of(&sample);
@@ -105,7 +105,7 @@ impl CheckBench {
                 statements.iter().copied().filter(|sentence| !number_places(sentence).is_empty()).collect();
             let statements = if numbered.is_empty() { statements } else { numbered };
             let Some(&sentence) = statements.choose(&mut random) else { continue };
-            let sources = sources(passage, generation)?;
+            let sources = sources(passage, &generation)?;
             let language = passage.language;
             let changes: Vec<(Change, String)> = Change::ALL
                 .into_iter()
@@ -122,7 +122,7 @@ impl CheckBench {
             let mut checker = Checker::new(sources.iter().map(|source| (source, context(source))), language);
             let mut passes = |sentence: &str| -> anyhow::Result<bool> {
                 let start = Instant::now();
-                let support = checker.support(sentence, &|texts| embedder.passages(texts))?;
+                let support = checker.support(sentence, searcher)?;
                 times.push(start.elapsed().as_secs_f64() * 1000.0);
                 Ok(support.is_some())
             };

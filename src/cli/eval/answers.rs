@@ -1,13 +1,14 @@
 //! Whole answers, measured: whether the right questions are answered, in whose words, from which documents.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{EvalQuestion, Percentiles, mean};
+use super::{EvalQuestion, Percentiles, mean, report};
 use crate::answer::{AnswerEvent, Answerer, facts};
 use crate::app::App;
 use crate::cli::{output, stop_on_signal};
@@ -15,23 +16,23 @@ use crate::domain::{Answer, Language, Question, Reader, Verdict};
 use crate::retrieval::Generation;
 
 #[derive(Serialize)]
-struct AnswerResult {
-    id: String,
+pub(super) struct AnswerResult {
+    pub id: String,
     lang: Language,
-    answerable: bool,
-    answer: Answer,
+    pub answerable: bool,
+    pub answer: Answer,
     /// Places of the citations of right documents, from 1.
-    right_citations: Vec<usize>,
+    pub right_citations: Vec<usize>,
     /// Whether it says all that a right answer says; `None`: nobody wrote down what that is.
-    says_it: Option<bool>,
+    pub says_it: Option<bool>,
     /// Quotes that do not stand in their document.
-    made_up_quotes: usize,
+    pub made_up_quotes: usize,
     /// Numbers and codes that are in none of the cited passages.
-    made_up_facts: Vec<String>,
+    pub made_up_facts: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct AnswerFigures {
+pub(super) struct AnswerFigures {
     questions: usize,
     answerable: usize,
     answered: usize,
@@ -49,19 +50,27 @@ struct AnswerFigures {
     made_up_facts: usize,
     /// What the gate and the sentence check took of each answer, together.
     gate_and_check_ms: Percentiles,
+    /// And what of it came on top of the writing.
+    added_ms: Percentiles,
     first_text_ms: Percentiles,
     total_ms: Percentiles,
 }
 
 #[derive(Serialize)]
-struct Answers {
+pub(super) struct Answers {
     #[serde(flatten)]
-    figures: AnswerFigures,
-    results: Vec<AnswerResult>,
+    pub figures: AnswerFigures,
+    pub results: Vec<AnswerResult>,
 }
 
 /// Asks each question after the other; `writes`: by the model of the settings.
-pub(super) async fn run(app: &App, questions: &[EvalQuestion], writes: bool, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    app: &App,
+    questions: &[EvalQuestion],
+    writes: bool,
+    html: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let answerer = if writes {
         let Some(loaded) = app.load(&stop).await? else { return Ok(()) };
@@ -76,6 +85,9 @@ pub(super) async fn run(app: &App, questions: &[EvalQuestion], writes: bool, jso
         results.push(AnswerResult::of(question, answer, &generation)?);
     }
     let answers = Answers { figures: AnswerFigures::of(&results), results };
+    if let Some(html) = html {
+        report::write_answers(html, &answers, questions)?;
+    }
     if json { output::json(&answers) } else { print(&answers.figures) }
 }
 
@@ -123,7 +135,7 @@ impl AnswerResult {
         Ok(AnswerResult { id, lang, answerable, answer, right_citations, says_it, made_up_quotes, made_up_facts })
     }
 
-    fn is_answered(&self) -> bool {
+    pub fn is_answered(&self) -> bool {
         self.answer.verdict == Verdict::Answered
     }
 }
@@ -145,6 +157,26 @@ fn without_marks(text: &str) -> String {
 }
 
 impl AnswerFigures {
+    /// Each with its name, for people.
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let share = |share: f64| format!("{share:.3}");
+        let times = |ms: Percentiles| format!("p50 {:.0} ms, p95 {:.0} ms", ms.p50, ms.p95);
+        vec![
+            ("answered", format!("{} of {} answerable questions", self.answered, self.answerable)),
+            ("abstained", format!("on {} of {} others", self.abstained, self.unanswerable)),
+            ("cites a right document", share(self.cites_right)),
+            ("cites it first", share(self.cites_right_first)),
+            ("precision of citations", share(self.citation_precision)),
+            ("says what a right answer says", share(self.says_it)),
+            ("in the reader's language", share(self.in_the_readers_language)),
+            ("made up", format!("{} quotes, {} numbers and codes", self.made_up_quotes, self.made_up_facts)),
+            ("gate and check", times(self.gate_and_check_ms)),
+            ("added to the writing", times(self.added_ms)),
+            ("first text", times(self.first_text_ms)),
+            ("whole answer", times(self.total_ms)),
+        ]
+    }
+
     fn of(results: &[AnswerResult]) -> Self {
         let count = |of: &dyn Fn(&AnswerResult) -> bool| results.iter().filter(|result| of(result)).count();
         let answered: Vec<&AnswerResult> =
@@ -176,6 +208,7 @@ impl AnswerFigures {
             gate_and_check_ms: Percentiles::of(
                 results.iter().map(|result| result.answer.timings_ms.gate + result.answer.timings_ms.check).collect(),
             ),
+            added_ms: Percentiles::of(results.iter().map(|result| result.answer.timings_ms.added).collect()),
             first_text_ms: Percentiles::of(results.iter().map(|result| result.answer.timings_ms.first_text).collect()),
             total_ms: Percentiles::of(results.iter().map(|result| result.answer.timings_ms.total).collect()),
         }
@@ -183,26 +216,7 @@ impl AnswerFigures {
 }
 
 fn print(figures: &AnswerFigures) -> anyhow::Result<()> {
-    let AnswerFigures { answerable, answered, unanswerable, abstained, .. } = figures;
-    output::line(format!(
-        "answered {answered} of {answerable} answerable questions, abstained on {abstained} of {unanswerable} others"
-    ))?;
-    output::line(format!(
-        "of the answered: right document cited {:.3}, cited first {:.3}, precision of citations {:.3}",
-        figures.cites_right, figures.cites_right_first, figures.citation_precision
-    ))?;
-    output::line(format!("says what a right answer says: {:.3}", figures.says_it))?;
-    output::line(format!("in the reader's language: {:.3}", figures.in_the_readers_language))?;
-    output::line(format!("made up: {} quotes, {} numbers and codes", figures.made_up_quotes, figures.made_up_facts))?;
-    let times = [
-        ("gate and check", figures.gate_and_check_ms),
-        ("first text", figures.first_text_ms),
-        ("whole answer", figures.total_ms),
-    ];
-    for (what, ms) in times {
-        output::line(format!("{what:14} p50 {:.0} ms, p95 {:.0} ms", ms.p50, ms.p95))?;
-    }
-    Ok(())
+    figures.lines().into_iter().try_for_each(|(name, value)| output::line(format!("{name:30} {value}")))
 }
 
 #[cfg(test)]

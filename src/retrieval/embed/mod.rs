@@ -8,21 +8,20 @@ mod onnx;
 mod passages;
 
 use std::path::PathBuf;
-use std::sync::{OnceLock, mpsc};
-use std::thread::JoinHandle;
+use std::sync::OnceLock;
 
 use fastembed::TextEmbedding;
 use tokenizers::Tokenizer;
 
-use model::{Loaded, load_model, load_runtime};
+use model::{Loaded, load_model};
+pub(super) use model::{TOKENS_MAX, load_runtime, tokenizer_files, weights};
 pub use passages::PassageEmbedder;
 
 use super::RetrievalError;
 use super::centring::{LanguageMeans, LanguageSums, QUESTIONS};
+use super::model_thread::ModelThread;
 use crate::domain::LanguageDetector;
 
-/// Requests that may wait for the thread.
-const QUEUE_MAX: usize = 64;
 /// Of a text whose tokens cannot be counted.
 const BYTES_PER_TOKEN: usize = 4;
 
@@ -68,13 +67,7 @@ pub struct Embedder {
     question_means: LanguageMeans,
     /// Loaded when it is first needed: most commands only search. `None`: it cannot be.
     tokenizer: OnceLock<Option<Tokenizer>>,
-    jobs: Option<mpsc::SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Job {
-    texts: Vec<String>,
-    reply: mpsc::SyncSender<Result<Vec<Vec<f32>>, RetrievalError>>,
+    thread: ModelThread<Vec<String>, Vec<Vec<f32>>>,
 }
 
 impl Embedder {
@@ -86,18 +79,9 @@ impl Embedder {
         let environment = load_runtime(&options.runtime)?;
         let Loaded { model, mut session } = load_model(options, environment)?;
         let question_means = question_means(&mut session, model.dims)?;
-        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE_MAX);
-        let thread = std::thread::Builder::new()
-            .name("embed".to_owned())
-            .spawn(move || {
-                for job in queue {
-                    // The asker may have gone away; then nobody misses the vectors.
-                    let _ = job.reply.send(embed(&mut session, &job.texts));
-                }
-            })
-            .map_err(RetrievalError::file("start the embedding thread for", &options.model))?;
-        let (options, jobs, thread) = (options.clone(), Some(jobs), Some(thread));
-        Ok(Embedder { options, model, question_means, tokenizer: OnceLock::new(), jobs, thread })
+        let thread =
+            ModelThread::start("embed", &options.model, move |texts: Vec<String>| embed(&mut session, &texts))?;
+        Ok(Embedder { options: options.clone(), model, question_means, tokenizer: OnceLock::new(), thread })
     }
 
     /// Another copy of the model, for the passages of an index run.
@@ -122,7 +106,7 @@ impl Embedder {
     /// # Errors
     /// `Busy` when too many queries wait, `Stopped` when the thread is gone, `Embedding` from the model.
     pub fn query(&self, text: &str) -> Result<Vec<f32>, RetrievalError> {
-        let vector = self.run(vec![format!("{QUERY_PREFIX}{text}")])?.pop();
+        let vector = self.thread.ask(vec![format!("{QUERY_PREFIX}{text}")])?.pop();
         vector.ok_or_else(|| RetrievalError::Embedding("no vector".to_owned()))
     }
 
@@ -140,7 +124,7 @@ impl Embedder {
     /// # Errors
     /// As [`Embedder::query`].
     pub fn passages(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, RetrievalError> {
-        passages::in_batches(texts, |batch| self.run(batch))
+        passages::in_batches(texts, |batch| self.thread.ask(batch))
     }
 
     /// Tokens of a text as the model counts them, without its begin and end marks.
@@ -152,25 +136,6 @@ impl Embedder {
         };
         let counted = self.tokenizer.get_or_init(load).as_ref().and_then(|own| own.encode_fast(text, false).ok());
         counted.map_or(text.len().div_ceil(BYTES_PER_TOKEN), |encoding| encoding.len())
-    }
-
-    fn run(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, RetrievalError> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        let jobs = self.jobs.as_ref().ok_or(RetrievalError::Stopped)?;
-        jobs.try_send(Job { texts, reply }).map_err(|refused| match refused {
-            mpsc::TrySendError::Full(_) => RetrievalError::Busy,
-            mpsc::TrySendError::Disconnected(_) => RetrievalError::Stopped,
-        })?;
-        answer.recv().map_err(|_| RetrievalError::Stopped)?
-    }
-}
-
-impl Drop for Embedder {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

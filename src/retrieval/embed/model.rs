@@ -16,7 +16,7 @@ use super::{EmbedderOptions, EmbeddingModel, Precision, QUERY_PREFIX, embed};
 use crate::retrieval::RetrievalError;
 
 /// Tokens that the model reads of a text.
-const TOKENS_MAX: usize = 512;
+pub(in crate::retrieval) const TOKENS_MAX: usize = 512;
 const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.onnx";
 const INT8_WEIGHTS: &str = "model.int8.onnx";
@@ -30,7 +30,7 @@ pub(super) struct Loaded {
 }
 
 /// ONNX Runtime is loaded once for the whole process.
-pub(super) fn load_runtime(path: &Path) -> Result<Environment, RetrievalError> {
+pub(in crate::retrieval) fn load_runtime(path: &Path) -> Result<Environment, RetrievalError> {
     static LOADED: OnceLock<Result<Environment, String>> = OnceLock::new();
     let load = || {
         let builder = ort::init_from(path).map_err(|e| e.to_string())?;
@@ -41,27 +41,14 @@ pub(super) fn load_runtime(path: &Path) -> Result<Environment, RetrievalError> {
 
 pub(super) fn load_model(options: &EmbedderOptions, environment: Environment) -> Result<Loaded, RetrievalError> {
     let unfit = |reason: String| RetrievalError::Model { path: options.model.clone(), reason };
-    let read = |name: &str| {
-        let path = options.model.join(name);
-        std::fs::read(&path).map_err(|e| unfit(format!("cannot read {name}: {e}")))
-    };
-    let weights = match options.precision {
-        Precision::F32 => read(WEIGHTS)?,
-        Precision::Int8 => int8_weights(&options.model).map_err(unfit)?,
-    };
-    let tokenizer_file = read(TOKENIZER)?;
+    let weights = weights(&options.model, options.precision).map_err(unfit)?;
+    let files = tokenizer_files(&options.model).map_err(unfit)?;
     // Where and when the weights were made does not matter to the vectors.
     let content = match options.precision {
         Precision::F32 => &weights[..],
         Precision::Int8 => int8::content(&weights),
     };
-    let hash = blake3::Hasher::new().update(content).update(&tokenizer_file).finalize().to_hex().to_string();
-    let files = TokenizerFiles {
-        tokenizer_file,
-        config_file: read("config.json")?,
-        special_tokens_map_file: read("special_tokens_map.json")?,
-        tokenizer_config_file: read("tokenizer_config.json")?,
-    };
+    let hash = blake3::Hasher::new().update(content).update(&files.tokenizer_file).finalize().to_hex().to_string();
     let model = UserDefinedEmbeddingModel::new(weights, files).with_pooling(Pooling::Mean);
     let mut init = InitOptionsUserDefined::new().with_environment(environment).with_max_length(TOKENS_MAX);
     if let Some(threads) = options.threads {
@@ -72,6 +59,28 @@ pub(super) fn load_model(options: &EmbedderOptions, environment: Environment) ->
     let dims = embed(&mut session, &[QUERY_PREFIX.to_owned()])?.first().map_or(0, Vec::len);
     let name = options.model.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     Ok(Loaded { model: EmbeddingModel { name, hash, dims }, session })
+}
+
+/// The weights of the ONNX model in a folder, or why there are none.
+pub(in crate::retrieval) fn weights(folder: &Path, precision: Precision) -> Result<Vec<u8>, String> {
+    match precision {
+        Precision::F32 => read(folder, WEIGHTS),
+        Precision::Int8 => int8_weights(folder),
+    }
+}
+
+/// What fastembed makes a tokenizer of.
+pub(in crate::retrieval) fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles, String> {
+    Ok(TokenizerFiles {
+        tokenizer_file: read(folder, TOKENIZER)?,
+        config_file: read(folder, "config.json")?,
+        special_tokens_map_file: read(folder, "special_tokens_map.json")?,
+        tokenizer_config_file: read(folder, "tokenizer_config.json")?,
+    })
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(folder.join(name)).map_err(|e| format!("cannot read {name}: {e}"))
 }
 
 /// A tokenizer of our own, that cuts nothing; a second of work.
@@ -103,13 +112,14 @@ fn int8_weights(folder: &Path) -> Result<Vec<u8>, String> {
         Ok(int8) => {
             if let Err(error) = keep(&kept, &int8) {
                 tracing::info!(
-                    "the embedding model in 8 bits is made at every start: cannot write {INT8_WEIGHTS}: {error}"
+                    "the model in {} is put into 8 bits at every start: cannot write {INT8_WEIGHTS}: {error}",
+                    folder.display()
                 );
             }
             Ok(int8)
         }
         Err(reason) => {
-            tracing::warn!("the embedding model stays in 32 bits: {reason}");
+            tracing::warn!("the model in {} stays in 32 bits: {reason}", folder.display());
             Ok(weights.to_vec())
         }
     }

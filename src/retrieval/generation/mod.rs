@@ -10,6 +10,7 @@ mod kept;
 mod store;
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,20 @@ const PART_ROWS_MAX: usize = 1 << 19;
 /// Of everything that the vectors of a passage are made from.
 pub type TextHash = [u8; 32];
 
+/// A passage below its title and headings, as models read it.
+pub(super) fn below_its_title(passage: &Passage, context: Option<&str>) -> String {
+    let mut text = passage.title.clone();
+    for heading in &passage.headings {
+        text.push_str(" › ");
+        text.push_str(heading);
+    }
+    for part in context.into_iter().chain([passage.text.as_str()]) {
+        text.push('\n');
+        text.push_str(part);
+    }
+    text
+}
+
 /// A passage as it is kept in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexedPassage {
@@ -51,18 +66,9 @@ pub struct IndexedPassage {
 }
 
 impl IndexedPassage {
-    /// What the embedding model reads: the passage below its title and headings.
+    /// What the embedding model reads: see [`below_its_title`].
     pub fn text_to_embed(&self) -> String {
-        let mut text = self.passage.title.clone();
-        for heading in &self.passage.headings {
-            text.push_str(" › ");
-            text.push_str(heading);
-        }
-        for part in self.context.iter().chain([&self.passage.text]) {
-            text.push('\n');
-            text.push_str(part);
-        }
-        text
+        below_its_title(&self.passage, self.context.as_deref())
     }
 
     pub fn text_hash(&self) -> TextHash {
@@ -198,6 +204,19 @@ impl Generation {
             parts: self.part_vectors.query(question, weights.centred, !weights.sketches),
             best_part: weights.best_part,
         }
+    }
+
+    /// Where each part of a passage stands in its text, with its cosine to another text's vector, neither of them centred;
+    /// empty: the passage is not in this generation.
+    pub(super) fn parts_beside(
+        &self,
+        id: PassageId,
+        vector: &[f32],
+    ) -> Result<Vec<(Range<usize>, f32)>, RetrievalError> {
+        let Some(passage) = self.passage(id)? else { return Ok(Vec::new()) };
+        let query = self.part_vectors.query(vector, false, true);
+        let ranges = passage.parts().into_iter().map(|part| part.range);
+        Ok(ranges.zip(self.part_vectors.cosines(&query, id)).collect())
     }
 
     pub fn summary(&self) -> &GenerationSummary {
