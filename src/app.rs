@@ -20,6 +20,7 @@ use crate::settings::{KvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
 
 mod chats;
+mod confirmed;
 mod house;
 mod indexing;
 mod service;

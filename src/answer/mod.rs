@@ -4,6 +4,7 @@
 mod address;
 mod check;
 mod claims;
+mod confirmed;
 mod disagreement;
 mod draft;
 mod event;
@@ -16,26 +17,30 @@ mod quote;
 mod several;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Citation, Language, LanguageDetector, Passage, PassageId, Question, Reader, Readership};
+use crate::domain::{
+    Citation, GivenAnswer, Language, LanguageDetector, Passage, PassageId, Question, QuestionKey, Reader, Readership,
+};
 use crate::inference::InferenceError;
 use crate::prompt::{self, FailureReason, PromptError};
-use crate::retrieval::{RetrievalError, Searcher};
+use crate::retrieval::{Hit, RetrievalError, Searcher};
 
 pub use check::{Checker, Meanings, Support};
 pub use claims::facts;
+pub use confirmed::ConfirmedAnswers;
 pub use event::AnswerEvent;
 pub use evidence::Evidence;
 pub use follow_up::{refers_back, self_contained};
 pub use gate::{Gate, Sample};
-pub use several::questions;
+use message::Message;
+pub use several::{QUESTIONS, questions};
 pub use writer::Writer;
 
 /// Events that wait for a slow reader; then the model waits.
@@ -82,6 +87,7 @@ pub struct Answerer {
     /// `None`: no model is installed, and answers are quotes.
     writer: Option<Arc<dyn Writer>>,
     options: AnswerOptions,
+    confirmed: OnceLock<Arc<dyn ConfirmedAnswers>>,
     places: Arc<Semaphore>,
     asked: AtomicU64,
 }
@@ -94,7 +100,19 @@ impl Answerer {
         options: AnswerOptions,
     ) -> Self {
         let places = Arc::new(Semaphore::new(options.questions_max));
-        Answerer { searcher, readership, writer, options, places, asked: AtomicU64::new(0) }
+        let (confirmed, asked) = (OnceLock::new(), AtomicU64::new(0));
+        Answerer { searcher, readership, writer, options, confirmed, places, asked }
+    }
+
+    /// From now on answers are looked for first among those that people confirmed. A second call changes nothing.
+    pub fn remember(&self, confirmed: Arc<dyn ConfirmedAnswers>) {
+        let _ = self.confirmed.set(confirmed);
+    }
+
+    /// The confirmed answer to what was asked, if it is right for somebody who finds `found`.
+    fn confirmed(&self, asked: &str, language: Option<Language>, found: &[Hit]) -> Option<(QuestionKey, GivenAnswer)> {
+        let known = self.confirmed.get()?.to(asked);
+        known.into_iter().find(|(_, given)| confirmed::stands(given, language, found))
     }
 
     pub fn searcher(&self) -> &Arc<Searcher> {
@@ -119,7 +137,15 @@ impl Answerer {
                 Err(_) => Err(FailureReason::Busy),
                 Ok(_) if question.text.trim().is_empty() => Err(FailureReason::Empty),
                 Ok(_place) => {
-                    message::run(&answerer, &question, language, &trace_id, &cancel, &sender).or_else(|e| match e {
+                    let message = Message {
+                        answerer: &answerer,
+                        question: &question,
+                        trace_id: &trace_id,
+                        start: Instant::now(),
+                        cancel: &cancel,
+                        events: &sender,
+                    };
+                    message.run(language).or_else(|e| match e {
                         AnswerError::Cancelled => {
                             tracing::info!("cancelled");
                             Ok(())

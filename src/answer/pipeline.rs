@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
 use super::check::{Checker, Support};
+use super::confirmed::{asked_key, renewed};
 use super::disagreement::{Otherwise, disagreement};
 use super::draft::{Draft, DraftSentence, does_not_know};
 use super::evidence::Evidence;
 use super::follow_up::self_contained;
 use super::gate::Gate;
-use super::message::{Place, send};
+use super::message::{Message, Place};
 use super::quote::Quote;
 use super::{AnswerError, AnswerEvent, Answerer, Writer};
-use crate::domain::{Answer, AnswerTimings, Citation, Language, Question, Reader, TokenCounts, Verdict};
+use crate::domain::{
+    Answer, AnswerTimings, Citation, GivenAnswer, Language, Question, QuestionKey, Reader, TokenCounts, Verdict,
+};
 use crate::inference::{
     ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
@@ -32,8 +32,8 @@ const OWN_LANGUAGE_AMONG: usize = 4;
 const OWN_LANGUAGE_SCORE: f32 = 0.03;
 
 struct Run<'a> {
+    message: &'a Message<'a>,
     answerer: &'a Answerer,
-    question: &'a Question,
     place: Place,
     /// What is looked for.
     text: String,
@@ -43,8 +43,6 @@ struct Run<'a> {
     /// Whether the hits are likely to hold the answer; otherwise nothing is made of them.
     is_sure: bool,
     start: Instant,
-    cancel: &'a CancellationToken,
-    events: &'a mpsc::Sender<AnswerEvent>,
     timings: AnswerTimings,
     tokens: TokenCounts,
 }
@@ -62,17 +60,15 @@ struct Written {
     withheld: usize,
 }
 
-/// Answers one question; `language` is the reader's, `None` if it cannot be told from the question.
+/// Answers one question of a message; `language` is the reader's, `None` if it cannot be told from the question.
 pub(super) fn answer(
-    answerer: &Answerer,
+    message: &Message<'_>,
     question: &Question,
     language: Option<Language>,
     place: Place,
-    trace_id: &str,
-    cancel: &CancellationToken,
-    events: &mpsc::Sender<AnswerEvent>,
 ) -> Result<Answer, AnswerError> {
     let start = Instant::now();
+    let answerer = message.answerer;
     let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
     let text = self_contained(question);
     let scope = answerer.readership.scope(&question.reader);
@@ -80,39 +76,54 @@ pub(super) fn answer(
     query.top = query.top.max(passages_max);
     let mut hits = answerer.searcher.search(&query)?.hits;
     let retrieved = Instant::now();
+    let confirmed_in = language;
     let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
     let asked = answerer.searcher.asked_words(&text, &hits)?;
     let evidence = Evidence::of(&asked, &hits);
     let probability = Gate::fitted().probability(&evidence);
     prefer(language, &mut hits);
-    let is_first = place.is_first;
+    let gate = milliseconds(retrieved);
     let mut run = Run {
+        message,
         answerer,
-        question,
         place,
         text,
         asked,
         language,
         is_sure: probability >= answerer.options.evidence_sure,
         start,
-        cancel,
-        events,
         timings: AnswerTimings {
             retrieve: (retrieved - start).as_secs_f64() * 1000.0,
-            gate: milliseconds(retrieved),
-            added: milliseconds(retrieved),
+            gate,
+            added: gate,
             ..AnswerTimings::default()
         },
         tokens: TokenCounts::default(),
     };
-    if is_first {
-        run.send(AnswerEvent::Started { trace_id: trace_id.to_owned(), language })?;
+    if place.is_first {
+        run.send(AnswerEvent::Started { trace_id: message.trace_id.to_owned(), language })?;
     }
-    let answer = if hits.is_empty() || probability < answerer.options.evidence_min {
+    let found = &hits[..hits.len().min(passages_max)];
+    // What a message asks by itself may have been asked before.
+    let asked = if place.is_only && run.text == question.text { asked_key(&question.text) } else { None };
+    if let Some(asked) = &asked
+        && let Some((first, given)) = answerer.confirmed(asked, confirmed_in, found)
+    {
+        return run.give(first, given, found);
+    }
+    let mut answer = if hits.is_empty() || probability < answerer.options.evidence_min {
         run.abstain(&hits)?
     } else {
-        run.answer(&hits[..hits.len().min(passages_max)])?
+        run.answer(found)?
     };
+    answer.question = (run.text != question.text).then_some(run.text);
+    answer.kept = asked.filter(|_| answer.verdict == Verdict::Answered).map(|asked| GivenAnswer {
+        asked,
+        text: answer.text.clone(),
+        language,
+        citations: answer.citations.clone(),
+        found: found.iter().map(|hit| hit.passage.id).collect(),
+    });
     tracing::info!(
         verdict = ?answer.verdict,
         language = %answer.language,
@@ -127,13 +138,23 @@ pub(super) fn answer(
 
 impl Run<'_> {
     fn send(&self, event: AnswerEvent) -> Result<(), AnswerError> {
-        send(event, self.cancel, self.events)
+        self.message.send(event)
     }
 
-    /// Text of the answer, the first below its heading.
-    fn say(&mut self, piece: &str) -> Result<(), AnswerError> {
-        let heading = self.place.heading.take().unwrap_or_default();
-        self.send(AnswerEvent::Text(heading + piece))
+    /// Text of the answer, where it is told while it grows.
+    fn say(&self, piece: &str) -> Result<(), AnswerError> {
+        if self.place.is_only { self.send(AnswerEvent::Text(piece.to_owned())) } else { Ok(()) }
+    }
+
+    /// Gives an answer again that people confirmed, and says so.
+    fn give(&mut self, first: QuestionKey, given: GivenAnswer, found: &[Hit]) -> Result<Answer, AnswerError> {
+        let text = format!("{}\n\n*{}*", given.text, prompt::confirmed(given.language)?);
+        self.language = given.language;
+        self.first_text();
+        self.say(&text)?;
+        let answer = self.done(text, Verdict::Answered, renewed(given.citations, found));
+        tracing::info!(language = %answer.language, total_ms = answer.timings_ms.total, "answered as confirmed before");
+        Ok(Answer { copy_of: Some(first), ..answer })
     }
 
     /// The citation of the hit at `at`, from 0.
@@ -150,15 +171,16 @@ impl Run<'_> {
     fn done(&mut self, text: String, verdict: Verdict, mut citations: Vec<Citation>) -> Answer {
         citations.sort_by_key(|citation| citation.n);
         self.timings.total = milliseconds(self.start);
-        let question = (self.text != self.question.text).then(|| self.text.clone());
         Answer {
             text,
-            question,
+            question: None,
             language: self.language,
             verdict,
             citations,
             timings_ms: self.timings,
             tokens: self.tokens,
+            copy_of: None,
+            kept: None,
         }
     }
 
@@ -264,7 +286,7 @@ impl Run<'_> {
     }
 
     /// An answer made of the passages' own words.
-    fn quote(&mut self, hits: &[Hit], quotes: &[Quote]) -> Result<(String, Vec<Citation>), AnswerError> {
+    fn quote(&self, hits: &[Hit], quotes: &[Quote]) -> Result<(String, Vec<Citation>), AnswerError> {
         let best = quotes.iter().map(|quote| quote.fit).fold(f32::MIN, f32::max);
         let citations: Vec<Citation> = hits
             .iter()
@@ -376,8 +398,8 @@ impl Run<'_> {
             new_tokens_max: options.new_tokens_max,
             sampling: SamplingOptions::default(),
             stop: Vec::new(),
-            deadline: self.start + options.deadline,
-            cancel: self.cancel.clone(),
+            deadline: self.message.start + options.deadline,
+            cancel: self.message.cancel.clone(),
             speculate: options.speculate,
         };
         Ok(Some((request, prompt.passages)))

@@ -5,8 +5,13 @@ use super::follow_up::refers_back;
 use crate::domain::{Language, LanguageDetector, sentences};
 use crate::retrieval::terms;
 
+/// Questions of one message that are answered.
+pub const QUESTIONS: usize = 3;
+
 /// Different words with a meaning of their own that a question has at least.
 const TERMS_MIN: usize = 2;
+/// One that follows another has more: "come viene calcolato?" and "quali documenti servono?" go on from it.
+const TERMS_OF_ANOTHER: usize = 3;
 /// From so many on one that follows another needs no word that asks.
 const TERMS_WITHOUT_ASKING: usize = 4;
 /// Letters of such a word: "come va?" asks nothing.
@@ -21,6 +26,11 @@ const ASKING: &[&str] = &[
     "chi", "che", "cosa", "cos", "come", "com", "quando", "quanto", "quanta", "quanti", "quante", "quant", "dove",
     "dov", "perché", "quale", "quali", "qual", "who", "whom", "whose", "what", "when", "where", "why", "how", "which",
 ];
+
+/// Words of things that were named before.
+const OF_SOMEBODY: &[&str] = &["suo", "sua", "suoi", "sue", "loro", "his", "her", "hers", "their"];
+/// A first question with one of these, and none that asks, asks for nothing yet.
+const HELP: &[&str] = &["aiuto", "aiutare", "aiutarmi", "aiutarci", "aiuti", "help", "informazione", "informazioni"];
 
 /// The questions of a message, in their order; one, the whole message, unless several of them stand by themselves. What is
 /// told before a question belongs to it, what follows the last one to that.
@@ -56,19 +66,29 @@ pub fn questions(text: &str) -> Vec<String> {
 
 /// Whether the first question of a message asks for something: "can you help me?" does not.
 fn is_one(question: &str, language: Language) -> bool {
-    let least = if asks(&words(&question.to_lowercase())) { 1 } else { TERMS_MIN };
-    subjects(question, language) >= least
+    let lower = question.to_lowercase();
+    let words = words(&lower);
+    match asks(&words) {
+        true => subjects(question, language) > 0,
+        false => subjects(question, language) >= TERMS_MIN && !words.iter().any(|word| HELP.contains(word)),
+    }
 }
 
 /// Whether a question that follows another one is about something else.
 fn is_another(question: &str, language: Language) -> bool {
     let lower = question.to_lowercase();
     let mut words = words(&lower);
+    let is_joined = words.first().is_some_and(|first| JOINING.contains(first));
     while words.first().is_some_and(|first| JOINING.contains(first)) {
         words.remove(0);
     }
-    let least = if asks(&words) { TERMS_MIN } else { TERMS_WITHOUT_ASKING };
-    subjects(question, language) >= least && !refers_back(&words.join(" "))
+    let least = match asks(&words) {
+        true if is_joined => TERMS_MIN,
+        true => TERMS_OF_ANOTHER,
+        false => TERMS_WITHOUT_ASKING,
+    };
+    let is_of_somebody = words.iter().any(|word| OF_SOMEBODY.contains(word));
+    subjects(question, language) >= least && !is_of_somebody && !refers_back(&words.join(" "))
 }
 
 fn words(lower: &str) -> Vec<&str> {
@@ -100,8 +120,8 @@ mod tests {
             &["Quanti giorni di ferie ho all'anno?", "E chi approva le trasferte?"],
         );
         check(
-            "How many days of leave do I get? Where is the first aid kit? Which VPN do we use?",
-            &["How many days of leave do I get?", "Where is the first aid kit?", "Which VPN do we use?"],
+            "How many days of leave do I get? Where is the first aid kit? And which VPN do we use?",
+            &["How many days of leave do I get?", "Where is the first aid kit?", "And which VPN do we use?"],
         );
         check(
             "1. Come chiedo le ferie?\n2. Da quando vale la nuova regola sui rimborsi?",
@@ -136,6 +156,17 @@ mod tests {
             "nei criteri di conta.se che differenza c'è tra ? e * ?",
             "dove sta il defibrilatore??",
             "Ciao, come va? Quante ferie ho?",
+            "Could you help me with my expense report please? How do I submit the receipts?",
+            "Buongiorno, avrei bisogno di un'informazione, è possibile? Quante ferie ho?",
+            "Lo straordinario è pagato? Come viene calcolato? Quando viene liquidato?",
+            "Posso lavorare da casa? Quanti giorni a settimana?",
+            "A che ora apre la mensa? A che ora chiude?",
+            "Come si richiede un rimborso? Quali documenti servono? Entro quando?",
+            "Chi è il responsabile HR? Qual è la sua email?",
+            "Who is the head of HR? What is her email address?",
+            "Can I expense a taxi? What receipts are needed?",
+            "Hai presente il contratto Rossi? Quando scade la garanzia?",
+            "Should I use SSH or HTTPS? What does the team recommend? Why?",
             "Who approves travel? And how do I ask them?",
             "Is it 26 days? Or 24? Or how many?",
             "The page http://wiki/?a=1 says no. Why does the VPN not connect?",

@@ -48,6 +48,7 @@ impl App {
         }
         let folder = self.data().join("store");
         let store = tokio::task::spawn_blocking(move || Store::open(&folder)).await.map_err(AppError::Panicked)??;
+        loaded.answerer.remember(Arc::new(store.clone()));
         let house = ChatHouse::new(self, loaded);
         let limits = DeskLimits {
             quota: QuotaLimits {

@@ -80,6 +80,9 @@ pub struct Press {
     /// The bot's message that the button belongs to.
     pub message: MessageId,
     pub author: Principal,
+    /// They belong to another organisation.
+    #[serde(default)]
+    pub external: bool,
     pub button: Button,
     pub language: Option<Language>,
     /// What the platform wants to have confirmed: Telegram's callback query id.

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::passage::place;
-use super::{Language, PassageId};
+use super::{Language, PassageId, QuestionKey};
 
 /// Whether the documents held an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,17 +15,17 @@ pub enum Verdict {
 }
 
 /// A source of an answer: `[n]` in the text points here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Citation {
     pub n: usize,
     pub path: String,
     /// Address of the document on the web.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
     pub title: String,
     pub heading: String,
     /// Day of the document's last change.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<Date>,
     /// Text that stands in the cited document, word for word.
     pub quote: String,
@@ -82,4 +82,22 @@ pub struct Answer {
     pub citations: Vec<Citation>,
     pub timings_ms: AnswerTimings,
     pub tokens: TokenCounts,
+    /// The message that it was given to before, if people confirmed it there.
+    #[serde(skip)]
+    pub copy_of: Option<QuestionKey>,
+    /// What is kept of it, if it may be given again to whoever asks the same.
+    #[serde(skip)]
+    pub kept: Option<GivenAnswer>,
+}
+
+/// What is kept of an answer that people may confirm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenAnswer {
+    /// Key of what was asked.
+    pub asked: String,
+    pub text: String,
+    pub language: Language,
+    pub citations: Vec<Citation>,
+    /// The passages that had been found, the best one first.
+    pub found: Vec<PassageId>,
 }

@@ -10,8 +10,8 @@ mod passage;
 mod question;
 mod sentences;
 
-pub use answer::{Answer, AnswerTimings, Citation, TokenCounts, Verdict};
-pub use chat::{Chat, MessageId, Platform, Principal, Thread};
+pub use answer::{Answer, AnswerTimings, Citation, GivenAnswer, TokenCounts, Verdict};
+pub use chat::{Chat, MessageId, Platform, Principal, QuestionKey, Thread};
 pub use collection::{Collection, DEFAULT_COLLECTION, LinkTemplate, Reader, Readership, Scope};
 pub use detect::LanguageDetector;
 pub use language::{Language, UnknownLanguage};

@@ -82,7 +82,7 @@ macro_rules! templates {
 }
 
 const TEMPLATES: &[(&str, &str)] =
-    templates!["system", "question", "abstained", "quotes", "disagreement", "left_out", "failed"];
+    templates!["system", "question", "abstained", "quotes", "disagreement", "left_out", "confirmed", "failed"];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -169,6 +169,14 @@ pub fn disagreement(language: Language, disagreement: &Disagreement) -> Result<S
 /// A template that cannot be rendered.
 pub fn left_out(language: Language) -> Result<String, PromptError> {
     render(language, "left_out", context! {})
+}
+
+/// What is said below an answer that people confirmed before.
+///
+/// # Errors
+/// A template that cannot be rendered.
+pub fn confirmed(language: Language) -> Result<String, PromptError> {
+    render(language, "confirmed", context! {})
 }
 
 /// The sentence that tells a reader why there is no answer.
@@ -303,6 +311,7 @@ mod tests {
                 ..references[0].clone()
             };
             assert!(quotes(language, true, &[table]).unwrap().ends_with("| Ferie | 26 |\n>\n> [1]"));
+            insta::assert_snapshot!(format!("confirmed_{language}"), confirmed(language).unwrap());
             insta::assert_snapshot!(format!("left_out_{language}"), left_out(language).unwrap());
             for reason in [FailureReason::Busy, FailureReason::Empty, FailureReason::Internal] {
                 assert!(!failed(language, reason).unwrap().is_empty());

@@ -6,9 +6,6 @@ use std::thread::JoinHandle;
 
 use super::RetrievalError;
 
-/// Requests that may wait for a thread.
-const QUEUE_MAX: usize = 64;
-
 /// The handle of such a thread. Dropping it stops and joins the thread.
 pub(super) struct ModelThread<Q, A> {
     jobs: Option<mpsc::SyncSender<Job<Q, A>>>,
@@ -21,13 +18,14 @@ struct Job<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> ModelThread<Q, A> {
-    /// `model`: where it was loaded from, for the message when no thread can be started.
+    /// `queue_max`: requests that may wait; `model`: where it was loaded from, for the message when no thread can be started.
     pub fn start(
         name: &str,
+        queue_max: usize,
         model: &Path,
         mut serve: impl FnMut(Q) -> Result<A, RetrievalError> + Send + 'static,
     ) -> Result<Self, RetrievalError> {
-        let (jobs, queue) = mpsc::sync_channel::<Job<Q, A>>(QUEUE_MAX);
+        let (jobs, queue) = mpsc::sync_channel::<Job<Q, A>>(queue_max);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {

@@ -10,6 +10,8 @@ use super::generation::below_its_title;
 use super::model_thread::ModelThread;
 use super::{Hit, Precision, RetrievalError};
 
+/// Questions that may wait, a second of work each; others are answered in our own order.
+const QUEUE_MAX: usize = 4;
 /// Passages that are read in one go; each is padded to the longest of them.
 const BATCH: usize = 4;
 
@@ -49,9 +51,12 @@ impl Reranker {
         let mut session = TextRerank::try_new_from_user_defined(model, init).map_err(|e| unfit(e.to_string()))?;
         // The first run allocates the arenas and shows whether it is a cross-encoder at all.
         scores(&mut session, "", &[String::new()]).map_err(|e| unfit(e.to_string()))?;
-        let thread = ModelThread::start("rerank", &options.model, move |(question, texts): (String, Vec<String>)| {
-            scores(&mut session, &question, &texts)
-        })?;
+        let thread = ModelThread::start(
+            "rerank",
+            QUEUE_MAX,
+            &options.model,
+            move |(question, texts): (String, Vec<String>)| scores(&mut session, &question, &texts),
+        )?;
         Ok(Reranker { depth: options.depth, thread })
     }
 

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Range;
 use super::keys::{Key, Kind};
-use super::outbox::QuestionKey;
 use super::{Store, StoreError};
-use crate::domain::Principal;
+use crate::domain::{Principal, QuestionKey};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -20,6 +19,9 @@ pub struct Feedback {
     pub question: QuestionKey,
     pub who: Principal,
     pub verdict: FeedbackVerdict,
+    /// Given by an admin.
+    #[serde(default)]
+    pub by_admin: bool,
     /// Unix time in seconds.
     pub at: i64,
 }
@@ -32,6 +34,18 @@ impl Store {
     pub fn set_feedback(&self, feedback: &Feedback) -> Result<(), StoreError> {
         let key = Key::question(&feedback.question, Kind::Feedback).person(&feedback.who);
         self.with(|engine| engine.put(&key, feedback))
+    }
+
+    /// The verdicts on one answer that are not older than `since`.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn feedback_on(&self, question: &QuestionKey, since: i64) -> Result<Vec<Feedback>, StoreError> {
+        let range = Range::of(&Key::question(question, Kind::Feedback));
+        self.with(|engine| {
+            let rows = engine.values::<Feedback>(&range).map(|row| row.map(|(_, feedback)| feedback));
+            rows.filter(|row| row.as_ref().map_or(true, |feedback| feedback.at >= since)).collect()
+        })
     }
 
     /// The newest verdicts that are not older than `since`, up to `limit`, newest last.

@@ -19,10 +19,12 @@ pub(super) enum Kind {
     /// Keys of events that were taken.
     Seen = b's',
     Audit = b'u',
+    /// Answers that people confirmed.
+    Confirmed = b'v',
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 10] = [
         Kind::Access,
         Kind::Conversation,
         Kind::Delivery,
@@ -32,6 +34,7 @@ impl Kind {
         Kind::Message,
         Kind::Seen,
         Kind::Audit,
+        Kind::Confirmed,
     ];
 
     pub(super) fn of(key: &[u8]) -> Option<Kind> {
@@ -49,6 +52,7 @@ impl Kind {
             Kind::Message => "message",
             Kind::Seen => "seen event",
             Kind::Audit => "audit entry",
+            Kind::Confirmed => "confirmed answer",
         }
     }
 }

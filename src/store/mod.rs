@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod commit;
+mod confirmed;
 mod conversations;
 mod engine;
 mod error;
@@ -29,13 +30,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+pub use crate::domain::QuestionKey;
 pub use access::{AccessEntry, Standing};
 pub use audit::AuditEntry;
 pub use conversations::Conversation;
 pub use error::StoreError;
 pub use feedback::{Feedback, FeedbackVerdict};
 pub use inbox::{Accepted, InboxId};
-pub use outbox::{DeliveredMessage, Delivery, QuestionKey};
+pub use outbox::{DeliveredMessage, Delivery};
 pub use retention::{Retention, Swept};
 
 use engine::Engine;

@@ -4,11 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{Changes, Engine, Range};
 use super::keys::{Key, Kind};
-use super::{Store, StoreError};
-use crate::domain::{Chat, Language, MessageId, PassageId, Principal, Thread};
-
-/// The message that asked.
-pub type QuestionKey = (Chat, MessageId);
+use super::{Store, StoreError, confirmed};
+use crate::domain::{Chat, GivenAnswer, Language, MessageId, PassageId, Principal, QuestionKey, Thread};
 
 /// How far the delivery of an answer is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +22,15 @@ pub struct Delivery {
     /// The passages that these stand in: what is gone, or closed to its readers by now, is not shown again.
     #[serde(default)]
     pub cited: Vec<PassageId>,
+    /// The answer, if it may be given again to whoever asks the same.
+    #[serde(default)]
+    pub answer: Option<GivenAnswer>,
+    /// Unix time in seconds from which on opinions are about this answer.
+    #[serde(default)]
+    pub answered_at: i64,
+    /// The question that its answer was given to first, if people had confirmed it.
+    #[serde(default)]
+    pub copy_of: Option<QuestionKey>,
     /// A conversation of one person with the bot.
     #[serde(default)]
     pub private: bool,
@@ -106,7 +112,7 @@ impl Store {
     }
 }
 
-fn delivery_key(question: &QuestionKey) -> Key {
+pub(super) fn delivery_key(question: &QuestionKey) -> Key {
     Key::question(question, Kind::Delivery)
 }
 
@@ -135,6 +141,11 @@ fn set(changes: &mut Changes<'_>, question: &QuestionKey, delivery: &Delivery) -
         let row = MessageRow { message: message.clone(), question: question.clone() };
         changes.put(&message_key(&question.0, message), &row)?;
     }
+    // What people confirmed is gone or another one; so it is when its messages were taken back.
+    let known = old.and_then(|old| old.answer);
+    if known != delivery.answer || delivery.messages.is_empty() {
+        confirmed::remove(changes, question, known.as_ref())?;
+    }
     changes.put(&key, &DeliveryRow { question: question.clone(), delivery: delivery.clone() })
 }
 
@@ -144,6 +155,7 @@ pub(super) fn remove(changes: &mut Changes<'_>, question: &QuestionKey) -> Resul
         for message in posted(&row.delivery) {
             changes.remove(&message_key(&question.0, message))?;
         }
+        confirmed::remove(changes, question, row.delivery.answer.as_ref())?;
     }
     changes.remove(&key)
 }
@@ -159,6 +171,7 @@ pub(super) fn forget(engine: &Engine, thread: &Thread) -> Result<(), StoreError>
         engine.change(|changes| match changes.read_or_none::<DeliveryRow>(&key)? {
             Some(mut row) if row.delivery.finished => {
                 row.delivery.question_text.clear();
+                confirmed::remove(changes, &row.question, row.delivery.answer.take().as_ref())?;
                 changes.put(&key, &row)
             }
             _ => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use super::confirmed::ConfirmedRow;
 use super::engine::{Engine, Range, Row};
 use super::inbox::Seen;
 use super::keys::{Key, Kind};
@@ -11,14 +12,14 @@ use super::{Conversation, Feedback, Store, StoreError};
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// What is swept, in the order of the keys.
-const SWEPT: [Kind; 4] = [Kind::Conversation, Kind::Delivery, Kind::Feedback, Kind::Seen];
+const SWEPT: [Kind; 5] = [Kind::Conversation, Kind::Delivery, Kind::Feedback, Kind::Seen, Kind::Confirmed];
 
 /// How long rows are kept, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// After the last thing that happened in the conversation.
     pub conversations: i64,
-    /// After the last change of the delivery.
+    /// After the last change of the delivery; also of what people confirmed.
     pub deliveries: i64,
     pub feedback: i64,
     /// Keys of events, after the event was done; at least a day, for so long platforms may tell an event again.
@@ -124,6 +125,7 @@ impl Sweep<'_> {
             Kind::Delivery => {
                 (row.value::<DeliveryRow>().map(|row| row.delivery.updated_at), self.retention.deliveries)
             }
+            Kind::Confirmed => (row.value::<ConfirmedRow>().map(|row| row.at), self.retention.deliveries),
             Kind::Feedback => (row.value::<Feedback>().map(|row| row.at), self.retention.feedback),
             _ => match row.value::<Seen>() {
                 // The row of an event that could not be read is gone without a word.

@@ -143,7 +143,7 @@ fn several_questions_of_a_message_are_answered_one_by_one() {
     assert!(cited("ferie").is_some_and(|place| place < at("**b)**")), "{answer}");
     assert!(cited("vpn").is_some_and(|place| place > at("**c)**")), "{answer}");
     let four = "How many days of annual leave do I have? Who approves trips abroad? Where is the first aid kit? \
-                Which VPN do we use?";
+                And which VPN do we use?";
     let answer = ask(four)["answer"].as_str().unwrap().to_owned();
     assert!(answer.contains("**c)**") && !answer.contains("**d)**"), "{answer}");
     assert!(answer.ends_with("send me the others in a new message."), "{answer}");

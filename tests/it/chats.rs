@@ -1,6 +1,7 @@
 //! The daemon as it runs, against the platforms as they are played in `tests/support`.
 
 mod collections;
+mod confirmed;
 mod daemon;
 mod load;
 mod promptness;

@@ -143,6 +143,9 @@ fn an_evaluation_is_written_as_a_page_and_compared_with_another() {
     assert!(changes(&before, &before).contains("0 changes for the better, 0 for the worse"));
     let answers = file("answers.json", &answers);
     assert!(changes(&answers, &answers).starts_with("2 questions in both runs: 0 changes"));
+    let mixed = run(cervella(data).args(["eval", "--changes"]).arg(&before).arg(&answers));
+    assert_eq!(mixed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&mixed.stderr).contains("cannot be compared"));
     let alone = run(cervella(data).args(["eval", "--changes"]).arg(&before));
     assert_eq!(alone.status.code(), Some(2));
 }

@@ -176,10 +176,14 @@ impl<S: Surface> Round<'_, S> {
         let mut working_at = started;
         loop {
             let draft = drafts.borrow_and_update().clone();
-            if draft.state == DraftState::Whole && self.parcel.record.sources != draft.quotes {
+            let record = &mut self.parcel.record;
+            if draft.state == DraftState::Whole && (record.sources != draft.quotes || record.answer != draft.answer) {
                 // Before the buttons are there that ask for them.
-                self.parcel.record.sources.clone_from(&draft.quotes);
-                self.parcel.record.cited.clone_from(&draft.cited);
+                record.sources.clone_from(&draft.quotes);
+                record.cited.clone_from(&draft.cited);
+                record.answer.clone_from(&draft.answer);
+                record.copy_of.clone_from(&draft.copy_of);
+                record.answered_at = clock::now();
                 self.save(false).await?;
             }
             let next = self.next(&draft);

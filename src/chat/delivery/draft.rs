@@ -6,7 +6,7 @@ use super::markup::split;
 use super::{Content, Source};
 use crate::answer::AnswerEvent;
 use crate::chat::event::Button;
-use crate::domain::{Answer, Citation, Language, PassageId, Verdict};
+use crate::domain::{Answer, Citation, GivenAnswer, Language, PassageId, QuestionKey, Verdict};
 
 /// The messages that should stand in the chat.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -17,6 +17,10 @@ pub struct Draft {
     pub quotes: String,
     /// The passages that these stand in.
     pub cited: Vec<PassageId>,
+    /// The answer, if it may be given again to whoever asks the same.
+    pub answer: Option<GivenAnswer>,
+    /// The question that it was given to first, if people confirmed it there.
+    pub copy_of: Option<QuestionKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -34,7 +38,7 @@ impl Draft {
     /// One message that is whole from the start.
     pub fn said(markdown: String, language: Language) -> Self {
         let content = Content { markdown, language: Some(language), last: true, ..Content::default() };
-        Draft { contents: vec![content], state: DraftState::Whole, quotes: String::new(), cited: Vec::new() }
+        Draft { contents: vec![content], state: DraftState::Whole, ..Draft::default() }
     }
 
     /// A text of any length that is whole from the start.
@@ -44,13 +48,13 @@ impl Draft {
         for content in &mut contents {
             content.last = true;
         }
-        Draft { contents, state: DraftState::Whole, quotes: String::new(), cited: Vec::new() }
+        Draft { contents, state: DraftState::Whole, ..Draft::default() }
     }
 
     /// One message that goes on.
     pub fn growing(markdown: String, language: Language) -> Self {
         let content = Content { markdown, language: Some(language), ..Content::default() };
-        Draft { contents: vec![content], state: DraftState::Growing, quotes: String::new(), cited: Vec::new() }
+        Draft { contents: vec![content], state: DraftState::Growing, ..Draft::default() }
     }
 }
 
@@ -140,7 +144,7 @@ impl Growing {
             return None;
         }
         let contents = form.contents(&markdown, language);
-        let mut draft = Draft { contents, state: DraftState::Growing, quotes: String::new(), cited: Vec::new() };
+        let mut draft = Draft { contents, state: DraftState::Growing, ..Draft::default() };
         if let Some(last) = draft.contents.last_mut() {
             last.buttons = vec![Button::Stop];
         }
@@ -175,7 +179,8 @@ fn whole(answer: &Answer, form: &Form) -> Draft {
     }
     let quotes = answer.citations.iter().map(shown_quote).collect::<Vec<_>>().join("\n\n");
     let cited = answer.citations.iter().map(|citation| citation.passage_id).collect();
-    Draft { contents, state: DraftState::Whole, quotes, cited }
+    let (answer, copy_of) = (answer.kept.clone(), answer.copy_of.clone());
+    Draft { contents, state: DraftState::Whole, quotes, cited, answer, copy_of }
 }
 
 fn shown_quote(citation: &Citation) -> String {
@@ -215,6 +220,8 @@ mod tests {
             citations: vec![citation()],
             timings_ms: AnswerTimings::default(),
             tokens: TokenCounts::default(),
+            copy_of: None,
+            kept: None,
         }))
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::talk::Talk;
 use super::{Desk, Progress, Running, phrases};
-use crate::answer::{questions, refers_back};
+use crate::answer::{QUESTIONS, questions, refers_back};
 use crate::chat::clock;
 use crate::chat::delivery::{Delivered, Draft, DraftState, Ending, Form, Parcel, Surface, write};
 use crate::domain::{Language, Platform, Question, Thread};
@@ -36,6 +36,10 @@ impl<S: Surface> Desk<S> {
         let Some(mut parcel) = self.parcel(talk).await? else { return Ok(Progress::Finished) };
         if talk.renewed && self.withdraw_quotes(&parcel.question).await? == Progress::Later {
             return Ok(Progress::Later);
+        }
+        if parcel.record.question_text != text {
+            // What people say of an answer is about the question that stood there.
+            parcel.record.answer = None;
         }
         text.clone_into(&mut parcel.record.question_text);
         self.take_part(talk).await?;
@@ -112,8 +116,8 @@ impl<S: Surface> Desk<S> {
         if !matches!(ending, Ending::Answered(_)) {
             return Ok(());
         }
-        // Of several questions the last one is what people go on from.
-        let last = questions(text).pop().unwrap_or_default();
+        // Of several questions the last answered one is what people go on from.
+        let last = questions(text).into_iter().take(QUESTIONS).next_back().unwrap_or_default();
         // The subject stays what it is as long as people follow it up.
         let subject = if refers_back(&last) { talk.before.as_deref().unwrap_or(&last) } else { &last };
         let question: String = subject.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect();

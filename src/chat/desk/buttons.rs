@@ -10,6 +10,9 @@ use crate::chat::event::{Button, Press};
 use crate::domain::{Language, MessageId};
 use crate::store::{Delivery, Feedback, FeedbackVerdict, QuestionKey, StoreError};
 
+/// How many more people than say otherwise must find an answer helpful.
+const PEOPLE_MORE: usize = 2;
+
 impl<S: Surface> Desk<S> {
     pub(super) async fn pressed(&self, press: Press) -> Result<Progress, StoreError> {
         let (chat, message) = (press.thread.chat.clone(), press.message.clone());
@@ -18,7 +21,7 @@ impl<S: Surface> Desk<S> {
             Ok(store.delivery(&question)?.map(|record| (question, record)))
         });
         let Some((question, record)) = found.await? else { return Ok(Progress::Finished) };
-        let role = self.access.role(&press.author, &press.thread.chat, false).await?;
+        let role = self.access.role(&press.author, &press.thread.chat, press.external).await?;
         if !matches!(role, Role::Member | Role::Admin) {
             return Ok(Progress::Finished);
         }
@@ -30,7 +33,11 @@ impl<S: Surface> Desk<S> {
             private: record.private,
         };
         let notice = match press.button {
-            Button::Helpful | Button::NotHelpful => self.feedback(&press, &question, language).await?,
+            Button::Helpful | Button::NotHelpful => {
+                // A copy of a confirmed answer is that answer.
+                let about = record.copy_of.clone().unwrap_or_else(|| question.clone());
+                self.feedback(&press, about, role == Role::Admin, language).await?
+            }
             Button::Stop if press.author != record.asker => phrases::not_your_button(language),
             Button::Stop => {
                 if let Some(running) = self.running(&question) {
@@ -50,15 +57,31 @@ impl<S: Surface> Desk<S> {
         Ok(Progress::Finished)
     }
 
-    async fn feedback(&self, press: &Press, question: &QuestionKey, language: Language) -> Result<String, StoreError> {
+    async fn feedback(
+        &self,
+        press: &Press,
+        question: QuestionKey,
+        by_admin: bool,
+        language: Language,
+    ) -> Result<String, StoreError> {
         let helpful = press.button == Button::Helpful;
         let feedback = Feedback {
-            question: question.clone(),
+            question,
             who: press.author.clone(),
             verdict: if helpful { FeedbackVerdict::Helpful } else { FeedbackVerdict::NotHelpful },
+            by_admin,
             at: clock::now(),
         };
-        self.shared.records.with(move |store| store.set_feedback(&feedback)).await?;
+        let taken = self.shared.records.with(move |store| {
+            store.set_feedback(&feedback)?;
+            let question = &feedback.question;
+            let Some(record) = store.delivery(question)? else { return Ok(()) };
+            match is_confirmed(&store.feedback_on(question, record.answered_at)?) {
+                true => store.confirm(question, feedback.at),
+                false => store.unconfirm(question),
+            }
+        });
+        taken.await?;
         Ok(phrases::feedback_taken(language, helpful))
     }
 
@@ -84,8 +107,14 @@ impl<S: Surface> Desk<S> {
                 asker: record.asker.clone(),
                 private: record.private,
             };
-            let of_quotes =
-                Delivery { messages: Vec::new(), finished: false, sources: String::new(), ..record.clone() };
+            let of_quotes = Delivery {
+                messages: Vec::new(),
+                finished: false,
+                sources: String::new(),
+                answer: None,
+                copy_of: None,
+                ..record.clone()
+            };
             let of_quotes = self.delivery(&key).await?.unwrap_or(of_quotes);
             let draft = Draft::said_in_parts(&record.sources, language, self.courier.characters_max());
             let (_drafts, seen) = watch::channel(draft);
@@ -112,7 +141,52 @@ impl<S: Surface> Desk<S> {
     }
 }
 
+/// Whether an answer is confirmed by these opinions: an admin's decide, else two more people say so than otherwise.
+fn is_confirmed(opinions: &[Feedback]) -> bool {
+    let count = |verdict: FeedbackVerdict, by_admin: bool| {
+        opinions.iter().filter(|opinion| opinion.verdict == verdict && (opinion.by_admin || !by_admin)).count()
+    };
+    use FeedbackVerdict::{Helpful, NotHelpful};
+    match (count(Helpful, true), count(NotHelpful, true)) {
+        (_, against) if against > 0 => false,
+        (admins, _) if admins > 0 => true,
+        _ => count(Helpful, false) >= count(NotHelpful, false) + PEOPLE_MORE,
+    }
+}
+
 /// The quotes are delivered like an answer, under a key of their own.
 fn key_of_quotes(question: &QuestionKey) -> QuestionKey {
     (question.0.clone(), MessageId(format!("sources of {}", question.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Chat, Platform, Principal};
+
+    #[test]
+    fn an_admin_or_two_people_confirm_an_answer() {
+        use FeedbackVerdict::{Helpful, NotHelpful};
+        let opinion = |verdict, by_admin| Feedback {
+            question: (Chat { platform: Platform::Slack, id: "C1".to_owned() }, MessageId("1.0".to_owned())),
+            who: Principal { platform: Platform::Slack, id: "U1".to_owned() },
+            verdict,
+            by_admin,
+            at: 0,
+        };
+        let (yes, no) = (opinion(Helpful, false), opinion(NotHelpful, false));
+        let (admin_yes, admin_no) = (opinion(Helpful, true), opinion(NotHelpful, true));
+        for (opinions, expect) in [
+            (vec![], false),
+            (vec![&yes], false),
+            (vec![&yes, &yes], true),
+            (vec![&yes, &yes, &no], false),
+            (vec![&yes, &yes, &yes, &no], true),
+            (vec![&admin_yes, &no, &no], true),
+            (vec![&admin_no, &yes, &yes], false),
+        ] {
+            let opinions: Vec<Feedback> = opinions.into_iter().cloned().collect();
+            assert_eq!(is_confirmed(&opinions), expect, "{opinions:?}");
+        }
+    }
 }

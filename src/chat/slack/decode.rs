@@ -178,6 +178,7 @@ fn stopped(event: &Value) -> Option<Incoming> {
         thread: thread_of(channel, thread),
         message: MessageId(message.to_owned()),
         author: person(filled(event, "user")?),
+        external: false,
         button: Button::Stop,
         language: None,
         receipt: None,

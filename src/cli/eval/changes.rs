@@ -56,7 +56,15 @@ struct Changes {
 
 /// `evidence_min`: below it a question is refused.
 pub(super) fn run(before: &Path, after: &Path, evidence_min: f64, json: bool) -> anyhow::Result<()> {
-    let changes = Changes::between(read(before)?, read(after)?, evidence_min);
+    let (old, new) = (read(before)?, read(after)?);
+    let of_answers = |run: &BTreeMap<String, Measured>| run.values().any(|measured| measured.answer.is_some());
+    anyhow::ensure!(
+        of_answers(&old) == of_answers(&new),
+        "one of {} and {} measured answers, the other one search alone: they cannot be compared",
+        before.display(),
+        after.display()
+    );
+    let changes = Changes::between(old, new, evidence_min);
     if json { output::json(&changes) } else { print(&changes) }
 }
 
@@ -64,7 +72,12 @@ fn read(file: &Path) -> anyhow::Result<BTreeMap<String, Measured>> {
     let json = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let run: Run = serde_json::from_slice(&json)
         .with_context(|| format!("{} is not what `cervella eval --json` prints", file.display()))?;
-    Ok(run.results.into_iter().map(|measured| (measured.id.clone(), measured)).collect())
+    let mut results = BTreeMap::new();
+    for measured in run.results {
+        let id = measured.id.clone();
+        anyhow::ensure!(results.insert(id.clone(), measured).is_none(), "{} holds {id} twice", file.display());
+    }
+    Ok(results)
 }
 
 impl Changes {

@@ -22,6 +22,8 @@ use super::centring::{LanguageMeans, LanguageSums, QUESTIONS};
 use super::model_thread::ModelThread;
 use crate::domain::LanguageDetector;
 
+/// Requests that may wait for the thread.
+const QUEUE_MAX: usize = 64;
 /// Of a text whose tokens cannot be counted.
 const BYTES_PER_TOKEN: usize = 4;
 
@@ -79,8 +81,9 @@ impl Embedder {
         let environment = load_runtime(&options.runtime)?;
         let Loaded { model, mut session } = load_model(options, environment)?;
         let question_means = question_means(&mut session, model.dims)?;
-        let thread =
-            ModelThread::start("embed", &options.model, move |texts: Vec<String>| embed(&mut session, &texts))?;
+        let thread = ModelThread::start("embed", QUEUE_MAX, &options.model, move |texts: Vec<String>| {
+            embed(&mut session, &texts)
+        })?;
         Ok(Embedder { options: options.clone(), model, question_means, tokenizer: OnceLock::new(), thread })
     }
 

@@ -50,6 +50,9 @@ fn delivery(messages: Vec<DeliveredMessage>) -> Delivery {
         trace_id: "t-1".to_owned(),
         sources: "> quote".to_owned(),
         cited: vec![PassageId([7; 16])],
+        answer: None,
+        answered_at: NOW,
+        copy_of: None,
         private: true,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Barrier;
 
 use super::*;
-use crate::domain::Language;
+use crate::domain::{GivenAnswer, Language};
 
 /// Writes with `write`, then looks with `look` now and after the store was opened again.
 fn check(write: impl Fn(&Store), look: impl Fn(&Store)) {
@@ -262,8 +262,13 @@ fn audit_entries_of_one_second_survive_restarts() {
 
 #[test]
 fn the_last_verdict_of_a_person_counts() {
-    let feedback =
-        |id: &str, who: &str, verdict, at| Feedback { question: question(id), who: person(who), verdict, at };
+    let feedback = |id: &str, who: &str, verdict, at| Feedback {
+        question: question(id),
+        who: person(who),
+        verdict,
+        by_admin: false,
+        at,
+    };
     let (good, bad) = (FeedbackVerdict::Helpful, FeedbackVerdict::NotHelpful);
     check(
         |store| {
@@ -274,10 +279,81 @@ fn the_last_verdict_of_a_person_counts() {
         },
         |store| {
             let (first, second) = (feedback("1.0", "U1", bad, NOW + 2), feedback("1.0", "U2", good, NOW + 1));
-            assert_eq!(store.feedback_since(NOW, 9).unwrap(), [second, first.clone()]);
-            assert_eq!(store.feedback_since(0, 1).unwrap(), [first]);
+            let since = |at| store.feedback_on(&question("1.0"), at).unwrap();
+            assert_eq!(since(NOW + 2), std::slice::from_ref(&first));
+            assert_eq!(store.feedback_since(0, 1).unwrap(), std::slice::from_ref(&first));
+            assert_eq!(since(0), [first.clone(), second.clone()]);
+            assert_eq!(store.feedback_since(NOW, 9).unwrap(), [second, first]);
         },
     );
+}
+
+fn given(asked: &str, text: &str) -> GivenAnswer {
+    GivenAnswer {
+        asked: asked.to_owned(),
+        text: text.to_owned(),
+        language: Language::Italian,
+        citations: Vec::new(),
+        found: vec![PassageId([1; 16])],
+    }
+}
+
+fn answered(asked: &str, text: &str) -> Delivery {
+    Delivery { answer: Some(given(asked, text)), finished: true, ..delivery(vec![posted("9.0")]) }
+}
+
+#[test]
+fn confirmed_answers_are_found_by_what_was_asked() {
+    check(
+        |store| {
+            for (id, delivery) in [
+                ("1.0", answered("leave", "26")),
+                ("2.0", answered("leave", "26 days")),
+                ("3.0", answered("leaves", "other")),
+                ("4.0", answered("leave", "not confirmed")),
+                ("5.0", Delivery { messages: Vec::new(), ..answered("leave", "taken back") }),
+                ("6.0", delivery(vec![posted("9.1")])),
+            ] {
+                store.set_delivery(&question(id), &delivery, true).unwrap();
+            }
+            for id in ["1.0", "1.0", "2.0", "3.0", "5.0", "6.0", "7.0"] {
+                store.confirm(&question(id), NOW).unwrap();
+            }
+        },
+        |store| {
+            let (first, second) = (given("leave", "26"), given("leave", "26 days"));
+            let expect = [(question("1.0"), first), (question("2.0"), second)];
+            assert_eq!(store.confirmed("leave", 9).unwrap(), expect);
+            assert_eq!(store.confirmed("leave", 1).unwrap(), expect[..1]);
+            assert_eq!(store.confirmed("leaves", 9).unwrap().len(), 1);
+            assert!(store.confirmed("lea", 9).unwrap().is_empty());
+        },
+    );
+}
+
+#[test]
+fn an_answer_is_confirmed_no_longer_when_it_changes_or_goes() {
+    let gone = |change: &dyn Fn(&Store)| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        store.set_delivery(&question("1.0"), &answered("leave", "26"), true).unwrap();
+        store.confirm(&question("1.0"), NOW).unwrap();
+        store
+            .set_delivery(&question("1.0"), &Delivery { updated_at: NOW + 1, ..answered("leave", "26") }, true)
+            .unwrap();
+        assert_eq!(store.confirmed("leave", 9).unwrap().len(), 1);
+        change(&store);
+        assert!(store.confirmed("leave", 9).unwrap().is_empty());
+    };
+    let set = |store: &Store, delivery: &Delivery| store.set_delivery(&question("1.0"), delivery, true).unwrap();
+    gone(&|store| store.unconfirm(&question("1.0")).unwrap());
+    gone(&|store| set(store, &answered("leave", "28")));
+    gone(&|store| set(store, &answered("another question", "26")));
+    gone(&|store| set(store, &Delivery { answer: None, ..answered("leave", "26") }));
+    gone(&|store| set(store, &Delivery { messages: Vec::new(), ..answered("leave", "26") }));
+    gone(&|store| store.forget(&thread("C1", Some("1.0"))).unwrap());
+    let retention = Retention::default();
+    gone(&|store| assert!(store.sweep(NOW + retention.deliveries + 1, &retention).unwrap().removed > 0));
 }
 
 #[test]

@@ -45,7 +45,9 @@ fn old_rows_go_and_take_their_messages_with_them() {
         let delivery = Delivery { updated_at: at, ..delivery(vec![posted(&format!("{n}.1"))]) };
         store.set_delivery(&question(&id), &delivery, true).unwrap();
         let verdict = FeedbackVerdict::Helpful;
-        store.set_feedback(&Feedback { question: question(&id), who: person("U1"), verdict, at }).unwrap();
+        store
+            .set_feedback(&Feedback { question: question(&id), who: person("U1"), verdict, by_admin: false, at })
+            .unwrap();
     }
     let retention = Retention::default();
     assert_eq!(sweep_all(&store, NOW + retention.conversations - 1), 0);

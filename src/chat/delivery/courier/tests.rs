@@ -177,6 +177,9 @@ fn parcel(messages: Vec<DeliveredMessage>) -> Parcel {
             messages,
             sources: String::new(),
             cited: Vec::new(),
+            answer: None,
+            answered_at: 0,
+            copy_of: None,
             private: true,
             finished: false,
             updated_at: 0,
@@ -191,12 +194,7 @@ fn growing(text: &str) -> Draft {
 
 fn whole(texts: &[&str]) -> Draft {
     let content = |text: &&str| Content { markdown: (*text).into(), last: true, ..Content::default() };
-    Draft {
-        contents: texts.iter().map(content).collect(),
-        state: DraftState::Whole,
-        quotes: String::new(),
-        cited: Vec::new(),
-    }
+    Draft { contents: texts.iter().map(content).collect(), state: DraftState::Whole, ..Draft::default() }
 }
 
 /// Delivers drafts that come 400 ms after each other; what it came to and how long it took.

@@ -48,13 +48,13 @@ pub(super) fn command(payload: &Value, identity: &SlackIdentity) -> Option<Incom
 
 pub(super) fn interaction(payload: &Value, identity: &SlackIdentity) -> Option<Incoming> {
     match word(payload, "type") {
-        "block_actions" => press(payload),
+        "block_actions" => press(payload, identity),
         "message_action" if word(payload, "callback_id") == SHORTCUT => shortcut(payload, identity),
         _ => None,
     }
 }
 
-fn press(payload: &Value) -> Option<Incoming> {
+fn press(payload: &Value, identity: &SlackIdentity) -> Option<Incoming> {
     let action = payload.get("actions")?.as_array()?.iter().find(|action| button(action).is_some())?;
     let button = button(action)?;
     let container = payload.get("container").unwrap_or(&Value::Null);
@@ -72,11 +72,18 @@ fn press(payload: &Value) -> Option<Incoming> {
         thread: thread_of(channel, thread),
         message: MessageId(ts.to_owned()),
         author: person(filled(payload.get("user")?, "id")?),
+        external: is_external_user(payload, identity),
         button,
         language: None,
         receipt: None,
     };
     Some(Incoming { key: format!("slack:{channel}:{ts}:press:{moment}"), event: ChatEvent::Pressed(press) })
+}
+
+/// Whether whoever pressed or chose belongs to another workspace: channels can be shared between companies.
+fn is_external_user(payload: &Value, identity: &SlackIdentity) -> bool {
+    let team = payload.get("user").and_then(|user| filled(user, "team_id"));
+    !identity.team_id.is_empty() && team.is_some_and(|team| team != identity.team_id)
 }
 
 /// Feedback buttons share one action and differ in their value; other buttons have both.
@@ -95,7 +102,7 @@ fn shortcut(payload: &Value, identity: &SlackIdentity) -> Option<Incoming> {
         id: MessageId(ts.to_owned()),
         author: person(filled(payload.get("user")?, "id")?),
         by_bot: false,
-        external: false,
+        external: is_external_user(payload, identity),
         text: text::plain(word(body, "text"), &identity.user_id).text,
         private: channel.starts_with('D'),
         addressed: Addressed::Bot,

@@ -279,6 +279,7 @@ fn buttons() {
             thread: thread_of("C1", Some("1699999999.000100")),
             message: MessageId(TS.to_owned()),
             author: person("U1"),
+            external: false,
             button: expect,
             language: None,
             receipt: None,
@@ -298,6 +299,20 @@ fn buttons() {
 }
 
 #[test]
+fn a_press_of_somebody_from_another_company() {
+    let by = |team: &str| {
+        let payload = json!({"type": "block_actions", "user": {"id": "U9", "team_id": team},
+            "container": {"message_ts": TS, "channel_id": "C1"}, "channel": {"id": "C1"}, "message": {"ts": TS},
+            "actions": [{"type": "feedback_buttons", "action_id": "feedback", "value": "helpful", "action_ts": "1.0"}]});
+        match incoming("interactive", &payload).map(|incoming| incoming.event) {
+            Some(ChatEvent::Pressed(press)) => press.external,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(by("T9") && !by(&identity().team_id));
+}
+
+#[test]
 fn an_opened_panel() {
     let started = json!({"type": "assistant_thread_started", "event_ts": "1700000001.000000", "assistant_thread":
         {"user_id": "U1", "channel_id": "D1", "thread_ts": TS, "context": {"channel_id": "C1", "team_id": "T1"}}});
@@ -314,6 +329,7 @@ fn slacks_own_stop_button() {
         thread: thread_of("C1", Some("1699999999.000100")),
         message: MessageId(TS.to_owned()),
         author: person("U1"),
+        external: false,
         button: Button::Stop,
         language: None,
         receipt: None,

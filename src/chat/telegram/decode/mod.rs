@@ -164,6 +164,7 @@ fn press(raw: &Value) -> Outcome<Incoming> {
         thread: thread(&message.chat, message.message_thread_id, message.is_topic_message),
         message: MessageId(message.message_id.to_string()),
         author: principal(&raw.from),
+        external: false,
         button,
         language: language(&raw.from),
         receipt: Some(raw.id.clone()),
