@@ -273,6 +273,7 @@ impl App {
             deadline: Duration::from_secs(settings.deadline_s),
             evidence_min: settings.evidence_min,
             evidence_sure: settings.evidence_sure,
+            contact: Some(settings.contact.clone()).filter(|contact| !contact.is_empty()),
             questions_max: settings.questions_max,
         };
         let writer = engine.map(|engine| engine as Arc<dyn Writer>);

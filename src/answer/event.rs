@@ -2,9 +2,9 @@
 
 use crate::domain::{Answer, Citation, Language};
 
-/// Events of one answer, in this order: `Started`, then `Quote` if passages were found, `Waiting` if the model
-/// is busy, any number of `Text`, and
-/// `Done` or `Failed` as the last one. Of several questions in a message only the first has a `Quote`. A cancelled answer ends without a last event.
+/// Events of one answer, in this order: `Started`, then `Quote` if passages were found, `Waiting` if the model is busy, any
+/// number of `Text`, and `Done` or `Failed` as the last one. Of several questions in a message only the first has a `Quote`,
+/// and each may be `Waiting`. A cancelled answer ends without a last event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnswerEvent {
     /// The question was taken. The trace id is what a person can quote when something went wrong.

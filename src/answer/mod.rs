@@ -63,6 +63,8 @@ pub struct AnswerOptions {
     pub evidence_min: f64,
     /// Probability of evidence below which passages are quoted only, and said to be perhaps no answer.
     pub evidence_sure: f64,
+    /// Whom to ask what the documents do not say.
+    pub contact: Option<String>,
     /// Questions in work or waiting at the same time.
     pub questions_max: usize,
 }

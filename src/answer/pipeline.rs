@@ -196,7 +196,7 @@ impl Run<'_> {
         let citations: Vec<Citation> =
             quoted.map(|(at, hit)| self.citation(at, hit, Quote::of(hit, &self.asked).text)).collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
-        let text = prompt::abstained(self.language, &references)?;
+        let text = prompt::abstained(self.language, &references, self.answerer.options.contact.as_deref())?;
         self.first_text();
         self.say(&text)?;
         Ok(self.done(text, Verdict::Abstained, citations))

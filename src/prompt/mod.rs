@@ -136,12 +136,12 @@ pub fn prompt(
     Ok(Prompt { system, user, passages })
 }
 
-/// The text of an answer that the documents do not hold.
+/// The text of an answer that the documents do not hold; `contact`: whom to ask instead.
 ///
 /// # Errors
 /// A template that cannot be rendered.
-pub fn abstained(language: Language, documents: &[Reference]) -> Result<String, PromptError> {
-    render(language, "abstained", context! { documents => referenced(documents) })
+pub fn abstained(language: Language, documents: &[Reference], contact: Option<&str>) -> Result<String, PromptError> {
+    render(language, "abstained", context! { documents => referenced(documents), contact => contact })
 }
 
 /// The text of an answer that consists of quotes; `is_sure`: whether they are likely to answer.
@@ -298,7 +298,12 @@ mod tests {
             Reference { n: 2, title: "Leave".into(), block: "> Leave is 26 days.".into() },
         ];
         for language in Language::ALL {
-            insta::assert_snapshot!(format!("abstained_{language}"), abstained(language, &references).unwrap());
+            insta::assert_snapshot!(format!("abstained_{language}"), abstained(language, &references, None).unwrap());
+            let contact = Some("people@example.com");
+            insta::assert_snapshot!(
+                format!("abstained_contact_{language}"),
+                abstained(language, &references, contact).unwrap()
+            );
             insta::assert_snapshot!(format!("quotes_{language}"), quotes(language, true, &references).unwrap());
             insta::assert_snapshot!(format!("quotes_unsure_{language}"), quotes(language, false, &references).unwrap());
             let day = jiff::civil::date(2026, 3, 1);

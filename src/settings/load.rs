@@ -309,6 +309,7 @@ mod tests {
         refused(from_file("[answer]\npassages_max = 0\n"), &["answer.passages_max", "between 1 and 20"]);
         refused(from_file("[answer]\nevidence_min = 7.5\n"), &["answer.evidence_min", "between 0 and 1"]);
         refused(from_file("[answer]\nevidence_sure = -1.0\n"), &["answer.evidence_sure", "between 0 and 1"]);
+        refused(from_file("[answer]\ncontact = \"a\\nb\"\n"), &["answer.contact", "more than a line"]);
         refused(from_file("[knowledge]\nfolders = [\"/no/such\"]\n"), &["knowledge.folders", "/no/such"]);
         refused(from_file("[web]\nlisten = \"everywhere\"\n"), &["web.listen"]);
         refused(from_file("[inference]\ncontext_tokens_max = 1024\n"), &["answer.prompt_tokens_max", "1024"]);

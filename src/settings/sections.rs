@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{KnowledgeSettings, Secret};
 
+/// Of whom to ask, which stands below every abstention.
+const CONTACT_CHARACTERS_MAX: usize = 200;
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -140,6 +143,8 @@ pub struct AnswerSettings {
     pub evidence_min: f64,
     /// Below this one the model does not write, and the passages are quoted with the remark that they may not answer.
     pub evidence_sure: f64,
+    /// Whom people may ask what the documents do not say, in their words; empty: nobody is named.
+    pub contact: String,
     /// Questions that may be in work or waiting at the same time.
     pub questions_max: usize,
 }
@@ -154,6 +159,7 @@ impl Default for AnswerSettings {
             deadline_s: 180,
             evidence_min: 0.5,
             evidence_sure: 0.7,
+            contact: String::new(),
             questions_max: 16,
         }
     }
@@ -325,6 +331,13 @@ impl Settings {
                 let limits = [("answer.evidence_min", evidence_min), ("answer.evidence_sure", evidence_sure)];
                 let (key, limit) = limits.into_iter().find(|(_, limit)| !(0.0..=1.0).contains(limit))?;
                 Some((key, format!("{limit} is not between 0 and 1")))
+            })
+            .or_else(|| {
+                let contact = &self.answer.contact;
+                let is_line =
+                    contact.chars().count() <= CONTACT_CHARACTERS_MAX && !contact.chars().any(char::is_control);
+                let reason = format!("it is more than a line of {CONTACT_CHARACTERS_MAX} characters");
+                (!is_line).then_some(("answer.contact", reason))
             })
             .or_else(|| {
                 let room = self.inference.context_tokens_max;

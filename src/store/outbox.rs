@@ -25,7 +25,7 @@ pub struct Delivery {
     /// The answer, if it may be given again to whoever asks the same.
     #[serde(default)]
     pub answer: Option<GivenAnswer>,
-    /// Unix time in seconds from which on opinions are about this answer.
+    /// Unix time in seconds from which on opinions are about this answer: since when it stands in the chat.
     #[serde(default)]
     pub answered_at: i64,
     /// The question that its answer was given to first, if people had confirmed it.

@@ -54,6 +54,9 @@ fn an_unanswerable_question_is_answered_by_saying_so_in_its_language() {
         let answer = json(cervella(data).args(["ask", question, "--json"]));
         assert_eq!(answer["verdict"], "abstained", "{answer}");
         assert!(answer["answer"].as_str().unwrap().starts_with(expect), "{answer}");
+        let contact = "people@example.com";
+        let answer = json(cervella(data).env("CERVELLA__ANSWER__CONTACT", contact).args(["ask", question, "--json"]));
+        assert!(answer["answer"].as_str().unwrap().ends_with(contact), "{answer}");
     }
 }
 

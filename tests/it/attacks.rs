@@ -154,6 +154,7 @@ fn answerer(searcher: &Arc<Searcher>, writer: Option<Arc<dyn Writer>>) -> Arc<An
         // Nothing is refused: what comes after the gate is what is attacked.
         evidence_min: 0.0,
         evidence_sure: 0.0,
+        contact: None,
         questions_max: 4,
     };
     Arc::new(Answerer::new(Arc::clone(searcher), readership, writer, options))

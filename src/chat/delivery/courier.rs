@@ -127,6 +127,9 @@ impl Drop for Undisturbed<'_> {
     }
 }
 
+/// Of an answer that does not stand in the chat yet: what people say is about the one before.
+const NOT_YET: i64 = i64::MAX;
+
 /// The delivery of one parcel.
 struct Round<'a, S> {
     courier: &'a Courier<S>,
@@ -177,13 +180,15 @@ impl<S: Surface> Round<'_, S> {
         loop {
             let draft = drafts.borrow_and_update().clone();
             let record = &mut self.parcel.record;
-            if draft.state == DraftState::Whole && (record.sources != draft.quotes || record.answer != draft.answer) {
+            let is_known =
+                record.sources == draft.quotes && record.answer == draft.answer && record.copy_of == draft.copy_of;
+            if draft.state == DraftState::Whole && !is_known {
                 // Before the buttons are there that ask for them.
                 record.sources.clone_from(&draft.quotes);
                 record.cited.clone_from(&draft.cited);
                 record.answer.clone_from(&draft.answer);
                 record.copy_of.clone_from(&draft.copy_of);
-                record.answered_at = clock::now();
+                record.answered_at = NOT_YET;
                 self.save(false).await?;
             }
             let next = self.next(&draft);
@@ -411,6 +416,9 @@ impl<S: Surface> Round<'_, S> {
 
     async fn finish(&mut self) -> Result<Delivered, StoreError> {
         self.parcel.record.finished = true;
+        if self.parcel.record.answered_at == NOT_YET {
+            self.parcel.record.answered_at = clock::now();
+        }
         self.save(true).await?;
         Ok(Delivered::Whole)
     }

@@ -37,8 +37,10 @@ impl<S: Surface> Desk<S> {
         if talk.renewed && self.withdraw_quotes(&parcel.question).await? == Progress::Later {
             return Ok(Progress::Later);
         }
-        if parcel.record.question_text != text {
-            // What people say of an answer is about the question that stood there.
+        if talk.renewed {
+            // What people said of its answer was about the question as it stood.
+            let question = parcel.question.clone();
+            self.shared.records.with(move |store| store.unconfirm(&question)).await?;
             parcel.record.answer = None;
         }
         text.clone_into(&mut parcel.record.question_text);
@@ -116,10 +118,14 @@ impl<S: Surface> Desk<S> {
         if !matches!(ending, Ending::Answered(_)) {
             return Ok(());
         }
-        // Of several questions the last answered one is what people go on from.
-        let last = questions(text).into_iter().take(QUESTIONS).next_back().unwrap_or_default();
-        // The subject stays what it is as long as people follow it up.
-        let subject = if refers_back(&last) { talk.before.as_deref().unwrap_or(&last) } else { &last };
+        let parts = questions(text);
+        let subject = match &parts[..] {
+            // Of several the last answered one is what people go on from.
+            parts @ [_, _, ..] => parts[parts.len().min(QUESTIONS) - 1].as_str(),
+            // The subject stays what it is as long as people follow it up.
+            _ if refers_back(text) => talk.before.as_deref().unwrap_or(text),
+            _ => text,
+        };
         let question: String = subject.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect();
         let answered = talk.message.id.clone();
         let noted = move |conversation: &mut Conversation| {

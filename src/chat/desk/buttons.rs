@@ -1,5 +1,7 @@
 //! The buttons under an answer: helpful or not, its sources, stop.
 
+use std::sync::{Arc, PoisonError};
+
 use tokio::sync::watch;
 
 use super::access::Role;
@@ -34,8 +36,7 @@ impl<S: Surface> Desk<S> {
         };
         let notice = match press.button {
             Button::Helpful | Button::NotHelpful => {
-                // A copy of a confirmed answer is that answer.
-                let about = record.copy_of.clone().unwrap_or_else(|| question.clone());
+                let about = self.origin(&question, &record).await?;
                 self.feedback(&press, about, role == Role::Admin, language).await?
             }
             Button::Stop if press.author != record.asker => phrases::not_your_button(language),
@@ -57,6 +58,13 @@ impl<S: Surface> Desk<S> {
         Ok(Progress::Finished)
     }
 
+    /// The question whose answer this is: a copy of a confirmed one is that one, unless it was answered anew since.
+    async fn origin(&self, question: &QuestionKey, record: &Delivery) -> Result<QuestionKey, StoreError> {
+        let Some(first) = &record.copy_of else { return Ok(question.clone()) };
+        let is_it = self.delivery(first).await?.is_some_and(|origin| origin.answered_at <= record.answered_at);
+        Ok(if is_it { first } else { question }.clone())
+    }
+
     async fn feedback(
         &self,
         press: &Press,
@@ -72,12 +80,14 @@ impl<S: Surface> Desk<S> {
             by_admin,
             at: clock::now(),
         };
+        let one_at_a_time = Arc::clone(&self.shared.opinions);
         let taken = self.shared.records.with(move |store| {
+            let _counting = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
             store.set_feedback(&feedback)?;
             let question = &feedback.question;
-            let Some(record) = store.delivery(question)? else { return Ok(()) };
-            match is_confirmed(&store.feedback_on(question, record.answered_at)?) {
-                true => store.confirm(question, feedback.at),
+            let Some(Delivery { answered_at, .. }) = store.delivery(question)? else { return Ok(()) };
+            match is_confirmed(&store.feedback_on(question, answered_at)?) {
+                true => store.confirm(question, answered_at, feedback.at),
                 false => store.unconfirm(question),
             }
         });

@@ -48,6 +48,8 @@ pub struct Shared {
     /// Answers in work at the same time.
     places: Semaphore,
     paused: AtomicBool,
+    /// Held while an opinion is noted and all of them are counted.
+    opinions: Arc<Mutex<()>>,
     stop: CancellationToken,
 }
 
@@ -74,6 +76,7 @@ impl Shared {
             quota: Quota::new(limits.quota),
             places: Semaphore::new(limits.answers_max),
             paused: AtomicBool::new(paused),
+            opinions: Arc::default(),
             stop,
         }))
     }

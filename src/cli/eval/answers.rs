@@ -82,7 +82,7 @@ pub(super) async fn run(
     let mut results = Vec::with_capacity(questions.len());
     for question in questions {
         let Some(answer) = ask(&answerer, question, &stop).await? else { return Ok(()) };
-        results.push(AnswerResult::of(question, answer, &generation)?);
+        results.push(AnswerResult::of(question, answer, &generation, &app.settings().answer.contact)?);
     }
     let answers = Answers { figures: AnswerFigures::of(&results), results };
     if let Some(html) = html {
@@ -110,8 +110,10 @@ async fn ask(
 }
 
 impl AnswerResult {
-    fn of(question: &EvalQuestion, answer: Answer, generation: &Generation) -> anyhow::Result<Self> {
+    /// `contact`: what abstentions say besides.
+    fn of(question: &EvalQuestion, answer: Answer, generation: &Generation, contact: &str) -> anyhow::Result<Self> {
         let mut known = facts(&question.question);
+        known.extend(facts(contact));
         let mut made_up_quotes = 0;
         for citation in &answer.citations {
             let cited = generation.passage(citation.passage_id)?.context("a passage that is cited is not there")?;

@@ -317,8 +317,10 @@ fn confirmed_answers_are_found_by_what_was_asked() {
                 store.set_delivery(&question(id), &delivery, true).unwrap();
             }
             for id in ["1.0", "1.0", "2.0", "3.0", "5.0", "6.0", "7.0"] {
-                store.confirm(&question(id), NOW).unwrap();
+                store.confirm(&question(id), NOW, NOW).unwrap();
             }
+            // It is another answer by now.
+            store.confirm(&question("4.0"), NOW - 1, NOW).unwrap();
         },
         |store| {
             let (first, second) = (given("leave", "26"), given("leave", "26 days"));
@@ -337,7 +339,7 @@ fn an_answer_is_confirmed_no_longer_when_it_changes_or_goes() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         store.set_delivery(&question("1.0"), &answered("leave", "26"), true).unwrap();
-        store.confirm(&question("1.0"), NOW).unwrap();
+        store.confirm(&question("1.0"), NOW, NOW).unwrap();
         store
             .set_delivery(&question("1.0"), &Delivery { updated_at: NOW + 1, ..answered("leave", "26") }, true)
             .unwrap();

@@ -9,6 +9,7 @@ use super::daemon::{House, PATIENCE};
 const BEFORE: &str = "# Visitors\n\nThe parking place of visitors is called Albatros and lies on the second floor.\n";
 const AFTER: &str = "# Visitors\n\nThe parking place of visitors is called Cormorano and lies behind the gate.\n";
 const QUESTION: &str = "Where is the parking place of visitors?";
+const OTHER_QUESTION: &str = "How do I get a VPN account?";
 const MARK: &str = "An answer that people have confirmed before.";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,6 +23,7 @@ async fn what_two_people_found_helpful_is_given_again_until_its_document_changes
     fs::write(&document, BEFORE).expect("written");
     let house = house
         .on_slack(&slack)
+        .set("CERVELLA__CHAT__ADMINS", format!("slack:{carol}"))
         .set("CERVELLA__KNOWLEDGE__COLLECTIONS__DESK__FOLDERS", folder.path().display().to_string());
     let daemon = house.open();
     assert!(slack.wait_until(|slack| slack.sockets() > 0, PATIENCE).await, "{}", house.logged());
@@ -80,4 +82,14 @@ async fn what_two_people_found_helpful_is_given_again_until_its_document_changes
     assert!(copy.plain.contains("Albatros"), "{}", copy.plain);
     press(&slack.direct(&carol), &carol, &copy, "not_helpful").await;
     assert!(!ask(&carol, QUESTION).await.plain.contains(MARK));
+
+    // The first question becomes another one: what an admin says of an old copy is not about its new answer.
+    slack.edit(&general, &asked, &format!("{} {OTHER_QUESTION}", slack.mention()));
+    let renewed = |slack: &FakeSlack| {
+        let mut answers = slack.answers(&general).into_iter();
+        answers.find(|renewed| renewed.ts == answer.ts && renewed.plain.contains("WireGuard") && !renewed.streaming)
+    };
+    assert!(slack.wait_for(renewed, PATIENCE).await.is_some(), "{}", slack.transcript(&general));
+    press(&slack.direct(&carol), &carol, &copy, "helpful").await;
+    assert!(!ask(&bruno, OTHER_QUESTION).await.plain.contains(MARK));
 }
