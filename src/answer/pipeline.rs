@@ -60,11 +60,11 @@ struct Written {
     withheld: usize,
 }
 
-/// Answers one question of a message; `language` is the reader's, `None` if it cannot be told from the question.
+/// Answers one question of a message; `told` is the reader's language, `None` if it cannot be told from the question.
 pub(super) fn answer(
     message: &Message<'_>,
     question: &Question,
-    language: Option<Language>,
+    told: Option<Language>,
     place: Place,
 ) -> Result<Answer, AnswerError> {
     let start = Instant::now();
@@ -76,8 +76,7 @@ pub(super) fn answer(
     query.top = query.top.max(passages_max);
     let mut hits = answerer.searcher.search(&query)?.hits;
     let retrieved = Instant::now();
-    let confirmed_in = language;
-    let language = language.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
+    let language = told.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
     let asked = answerer.searcher.asked_words(&text, &hits)?;
     let evidence = Evidence::of(&asked, &hits);
     let probability = Gate::fitted().probability(&evidence);
@@ -105,9 +104,9 @@ pub(super) fn answer(
     }
     let found = &hits[..hits.len().min(passages_max)];
     // What a message asks by itself may have been asked before.
-    let asked = if place.is_only && run.text == question.text { asked_key(&question.text) } else { None };
-    if let Some(asked) = &asked
-        && let Some((first, given)) = answerer.confirmed(asked, confirmed_in, found)
+    let key = if place.is_only && run.text == question.text { asked_key(&question.text) } else { None };
+    if let Some(key) = &key
+        && let Some((first, given)) = answerer.confirmed(key, told, found)
     {
         return run.give(first, given, found);
     }
@@ -117,7 +116,7 @@ pub(super) fn answer(
         run.answer(found)?
     };
     answer.question = (run.text != question.text).then_some(run.text);
-    answer.kept = asked.filter(|_| answer.verdict == Verdict::Answered).map(|asked| GivenAnswer {
+    answer.kept = key.filter(|_| answer.verdict == Verdict::Answered).map(|asked| GivenAnswer {
         asked,
         text: answer.text.clone(),
         language,
