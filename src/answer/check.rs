@@ -52,8 +52,8 @@ impl Meanings for Searcher {
 /// Where a sentence comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Support {
-    /// Number of the passage, from 1.
-    pub n: usize,
+    /// Place of the passage among those that were shown, from 0.
+    pub at: usize,
     /// The sentences of the passage that say it, word for word.
     pub quote: String,
 }
@@ -79,7 +79,7 @@ struct Sentence {
 }
 
 impl<'a> Checker<'a> {
-    /// `passages` as they are numbered in the prompt, with the text that belongs to them but stands elsewhere;
+    /// `passages`, the best first, with the text that belongs to them but stands elsewhere;
     /// `language` is the answer's.
     pub fn new(passages: impl IntoIterator<Item = (&'a Passage, Option<&'a str>)>, language: Language) -> Self {
         let sources = passages.into_iter().map(|(passage, context)| Source::new(passage, context)).collect();
@@ -110,7 +110,7 @@ impl<'a> Checker<'a> {
         };
         Ok(found.map(|(index, range)| {
             let quote = self.sources[index].passage.text[range].trim().to_owned();
-            Support { n: index + 1, quote }
+            Support { at: index, quote }
         }))
     }
 

@@ -1,5 +1,6 @@
 //! Answers that people confirmed, given again to whoever asks the same: see `docs/decisions/0020-confirmed-answers.md`.
 
+use super::pipeline::found_passage;
 use crate::domain::{Citation, GivenAnswer, Language, PassageId, QuestionKey};
 use crate::retrieval::Hit;
 
@@ -38,8 +39,7 @@ pub(super) fn stands(given: &GivenAnswer, language: Option<Language>, hits: &[Hi
         && found.iter().all(|id| given.found.contains(id));
     // The text may say which of them is newer.
     let cited = |citation: &Citation| {
-        let mut of_it = hits.iter().filter(|hit| hit.passage.id == citation.passage_id);
-        of_it.any(|hit| hit.passage.date == citation.date)
+        found_passage(hits, citation.passage_id).is_some_and(|passage| passage.date == citation.date)
     };
     same && language.is_none_or(|language| language == given.language)
         && !given.citations.is_empty()
@@ -48,8 +48,8 @@ pub(super) fn stands(given: &GivenAnswer, language: Option<Language>, hits: &[Hi
 
 /// The citations with titles and addresses as they are now.
 pub(super) fn renewed(citations: Vec<Citation>, hits: &[Hit]) -> Vec<Citation> {
-    let renew = |citation: Citation| match hits.iter().find(|hit| hit.passage.id == citation.passage_id) {
-        Some(Hit { passage, .. }) => Citation {
+    let renew = |citation: Citation| match found_passage(hits, citation.passage_id) {
+        Some(passage) => Citation {
             path: passage.path.clone(),
             link: passage.link.clone(),
             title: passage.title.clone(),

@@ -4,22 +4,21 @@ use std::ops::Range;
 
 use super::address::is_for_the_model;
 use super::claims::Claims;
-use crate::domain::sentences;
+use crate::domain::{Passage, sentences};
 use crate::retrieval::Hit;
 
 /// What another document says instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Otherwise<'a> {
-    /// Place of its hit.
-    pub at: usize,
+    pub passage: &'a Passage,
     /// Its sentence, word for word.
     pub quote: &'a str,
 }
 
 /// The first hit of another document in the same language with a sentence that says what one of `quote` does, but for
 /// how much.
-pub(super) fn disagreement<'a>(quote: &str, quoted: &Hit, hits: &'a [Hit]) -> Option<Otherwise<'a>> {
-    let language = quoted.passage.language;
+pub(super) fn disagreement<'a>(quote: &str, quoted: &Passage, hits: &'a [Hit]) -> Option<Otherwise<'a>> {
+    let language = quoted.language;
     let of_sentences = |text: &str| -> Vec<(Range<usize>, Claims)> {
         let claims = |range: Range<usize>| (range.clone(), Claims::of(&text[range], language));
         sentences(text).into_iter().map(claims).collect()
@@ -28,20 +27,20 @@ pub(super) fn disagreement<'a>(quote: &str, quoted: &Hit, hits: &'a [Hit]) -> Op
     if !said.iter().any(Claims::counts_anything) {
         return None;
     }
-    let place = |hit: &Hit| Claims::of(&format!("{} {}", hit.passage.title, hit.passage.heading()), language);
+    let place = |passage: &Passage| Claims::of(&format!("{} {}", passage.title, passage.heading()), language);
     let quoted_place = place(quoted);
-    let is_comparable = |hit: &Hit| {
-        hit.passage.language == language
-            && !hit.passage.is_of_document_of(&quoted.passage)
-            && place(hit).is_about_the_names_of(&quoted_place)
+    let is_comparable = |passage: &&Passage| {
+        passage.language == language
+            && !passage.is_of_document_of(quoted)
+            && place(passage).is_about_the_names_of(&quoted_place)
     };
-    hits.iter().enumerate().filter(|(_, hit)| is_comparable(hit)).find_map(|(at, hit)| {
-        let text = hit.passage.text.as_str();
+    hits.iter().flat_map(Hit::joined).map(|hit| &hit.passage).filter(is_comparable).find_map(|passage| {
+        let text = passage.text.as_str();
         let differs = |(range, other): &(Range<usize>, Claims)| {
             said.iter().any(|said| said.differs_in_figures(other)) && !is_for_the_model(&text[range.clone()])
         };
         let (range, _) = of_sentences(text).into_iter().find(differs)?;
-        Some(Otherwise { at, quote: text[range].trim() })
+        Some(Otherwise { passage, quote: text[range].trim() })
     })
 }
 
@@ -56,8 +55,8 @@ mod tests {
     fn check(other: &Hit, expect: Option<&str>) {
         let quoted = Hit::of("leave.md", LEAVE);
         let hits = [quoted.clone(), other.clone()];
-        let found = disagreement(LEAVE, &quoted, &hits);
-        assert_eq!(found, expect.map(|quote| Otherwise { at: 1, quote }), "{other:?}");
+        let found = disagreement(LEAVE, &quoted.passage, &hits);
+        assert_eq!(found, expect.map(|quote| Otherwise { passage: &hits[1].passage, quote }), "{other:?}");
     }
 
     #[test]

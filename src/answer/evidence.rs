@@ -62,7 +62,7 @@ impl Evidence {
 
 /// The words that none of the hits holds.
 fn lost<'a>(asked: &'a AskedWords, hits: &[Hit]) -> Vec<&'a AskedWord> {
-    let held: Vec<Vec<bool>> = hits.iter().map(|hit| asked.held_by(&hit.passage)).collect();
+    let held: Vec<Vec<bool>> = hits.iter().flat_map(Hit::joined).map(|hit| asked.held_by(&hit.passage)).collect();
     let words = asked.iter().enumerate().filter(|(at, _)| !held.iter().any(|held| held[*at]));
     words.map(|(_, word)| word).collect()
 }

@@ -13,12 +13,13 @@ use super::message::{Message, Place};
 use super::quote::Quote;
 use super::{AnswerError, AnswerEvent, Answerer, Writer};
 use crate::domain::{
-    Answer, AnswerTimings, Citation, GivenAnswer, Language, Question, QuestionKey, Reader, TokenCounts, Verdict,
+    Answer, AnswerTimings, Citation, GivenAnswer, Language, Passage, PassageId, Question, QuestionKey, Reader,
+    TokenCounts, Verdict,
 };
 use crate::inference::{
     ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
-use crate::prompt::{self, Candidate, Disagreement, Reference};
+use crate::prompt::{self, Candidate, Disagreement, Joined, Reference};
 use crate::retrieval::{AskedWords, Hit, SearchQuery, terms};
 
 /// Documents that are named when the answer is that the documents do not say.
@@ -42,6 +43,8 @@ struct Run<'a> {
     language: Language,
     /// Whether the hits are likely to hold the answer; otherwise nothing is made of them.
     is_sure: bool,
+    /// The passages that are cited, in the order of their numbers.
+    cited: Vec<PassageId>,
     start: Instant,
     timings: AnswerTimings,
     tokens: TokenCounts,
@@ -90,6 +93,7 @@ pub(super) fn answer(
         asked,
         language,
         is_sure: probability >= answerer.options.evidence_sure,
+        cited: Vec::new(),
         start,
         timings: AnswerTimings {
             retrieve: (retrieved - start).as_secs_f64() * 1000.0,
@@ -156,9 +160,14 @@ impl Run<'_> {
         Ok(Answer { copy_of: Some(first), ..answer })
     }
 
-    /// The citation of the hit at `at`, from 0.
-    fn citation(&self, at: usize, hit: &Hit, quote: String) -> Citation {
-        citation(self.place.cited + at + 1, hit, quote)
+    /// A citation under the passage's number: the next one when it is cited for the first time.
+    fn citation(&mut self, passage: &Passage, quote: &str) -> Citation {
+        let known = self.cited.iter().position(|cited| *cited == passage.id);
+        let at = known.unwrap_or_else(|| {
+            self.cited.push(passage.id);
+            self.cited.len() - 1
+        });
+        citation(self.place.cited + at + 1, passage, quote)
     }
 
     fn first_text(&mut self) {
@@ -191,9 +200,13 @@ impl Run<'_> {
                 closest.push(hit);
             }
         }
-        let quoted = closest.iter().enumerate();
-        let citations: Vec<Citation> =
-            quoted.map(|(at, hit)| self.citation(at, hit, Quote::of(hit, &self.asked).text)).collect();
+        let citations: Vec<Citation> = closest
+            .into_iter()
+            .map(|hit| {
+                let quote = Quote::best_of(hit, &self.asked);
+                self.citation(quote.passage, quote.text)
+            })
+            .collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
         let text = prompt::abstained(self.language, &references, self.answerer.options.contact.as_deref())?;
         self.first_text();
@@ -202,10 +215,11 @@ impl Run<'_> {
     }
 
     fn answer(&mut self, hits: &[Hit]) -> Result<Answer, AnswerError> {
-        let quotes: Vec<Quote> = hits.iter().take(QUOTES).map(|hit| Quote::of(hit, &self.asked)).collect();
+        let quotes: Vec<Quote> = hits.iter().take(QUOTES).map(|hit| Quote::best_of(hit, &self.asked)).collect();
         self.first_text();
-        if let (true, Some(hit), Some(quote)) = (self.place.is_first, hits.first(), quotes.first()) {
-            self.send(AnswerEvent::Quote(self.citation(0, hit, quote.text.clone())))?;
+        if let (true, Some(best)) = (self.place.is_first, quotes.first()) {
+            let quoted = self.citation(best.passage, best.text);
+            self.send(AnswerEvent::Quote(quoted))?;
         }
         let writer = self.answerer.writer.as_deref().filter(|_| self.is_sure);
         let written = match writer {
@@ -216,12 +230,12 @@ impl Run<'_> {
             return self.abstain(hits);
         }
         let (text, citations) = match (hits.first(), quotes.first()) {
-            (Some(hit), Some(quote)) if self.is_about_it(&written) => self.with_best_quote(written, hit, quote)?,
+            (Some(hit), Some(best)) if self.is_about_it(&written, hit) => self.with_best_quote(written, best)?,
             _ => {
                 if !written.text.is_empty() {
                     self.say("\n\n")?;
                 }
-                self.quote(hits, &quotes)?
+                self.quote(&quotes)?
             }
         };
         self.answered(text, citations, hits)
@@ -234,48 +248,41 @@ impl Run<'_> {
         mut citations: Vec<Citation>,
         hits: &[Hit],
     ) -> Result<Answer, AnswerError> {
-        let of = |citation: &Citation| hits.iter().find(|hit| hit.passage.id == citation.passage_id);
         let otherwise = citations.iter().find_map(|citation| {
-            let quoted = of(citation)?;
+            let quoted = found_passage(hits, citation.passage_id)?;
             Some((citation.n, quoted, disagreement(&citation.quote, quoted, hits)?))
         });
-        if let Some((n, quoted, Otherwise { at, quote })) = otherwise {
-            let hit = &hits[at];
-            let known = citations.iter().find(|citation| citation.passage_id == hit.passage.id);
-            let next = citations.iter().map(|citation| citation.n).max().unwrap_or(self.place.cited) + 1;
-            let other = citation(known.map_or(next, |citation| citation.n), hit, quote.to_owned());
-            let dates = quoted.passage.date.zip(hit.passage.date).filter(|(own, other)| own != other);
+        if let Some((n, quoted, Otherwise { passage, quote })) = otherwise {
+            let known = citations.iter().any(|citation| citation.passage_id == passage.id);
+            let other = self.citation(passage, quote);
+            let dates = quoted.date.zip(passage.date).filter(|(own, other)| own != other);
             let newer = dates.map(|(own, of_other)| if own > of_other { (n, own) } else { (other.n, of_other) });
-            let is_shown = known.is_some() && text.contains(&reference(&other).block);
+            let is_shown = known && text.contains(&reference(&other).block);
             let said = Disagreement { n, other: other.n, quote: (!is_shown).then(|| reference(&other)), newer };
             let piece = format!("\n\n{}", prompt::disagreement(self.language, &said)?);
             text.push_str(&piece);
             self.say(&piece)?;
-            if known.is_none() {
+            if !known {
                 citations.push(other);
             }
         }
         Ok(self.done(text, Verdict::Answered, citations))
     }
 
-    /// Whether what the model wrote tells something of what was asked: it has a word of it, or comes from the best passage.
-    fn is_about_it(&self, written: &Written) -> bool {
-        let is_of_the_best = written.citations.iter().any(|citation| citation.n == self.place.cited + 1);
+    /// Whether what the model wrote tells something of what was asked: it has a word of it, or comes from the best hit.
+    fn is_about_it(&self, written: &Written, best: &Hit) -> bool {
+        let of_the_best = |citation: &Citation| best.joined().any(|hit| hit.passage.id == citation.passage_id);
+        let is_of_the_best = written.citations.iter().any(of_the_best);
         written.informs && (is_of_the_best || self.asked.share_in(&written.text, self.language) > 0.0)
     }
 
     /// What the model wrote, below the best quote unless it has as much of what was asked: small models write true
     /// sentences beside the point.
-    fn with_best_quote(
-        &self,
-        written: Written,
-        hit: &Hit,
-        quote: &Quote,
-    ) -> Result<(String, Vec<Citation>), AnswerError> {
+    fn with_best_quote(&mut self, written: Written, best: &Quote<'_>) -> Result<(String, Vec<Citation>), AnswerError> {
         let Written { mut text, mut citations, .. } = written;
-        let asked_in_quote = self.asked.share_in(&quote.text, hit.passage.language);
+        let asked_in_quote = self.asked.share_in(best.text, best.passage.language);
         if self.asked.share_in(&text, self.language) < asked_in_quote {
-            let best = self.citation(0, hit, quote.text.clone());
+            let best = self.citation(best.passage, best.text);
             text = format!("{}\n\n{text}", prompt::quotes(self.language, true, &[reference(&best)])?);
             // What is cited is what is shown.
             citations.retain(|citation| citation.n != best.n);
@@ -285,14 +292,13 @@ impl Run<'_> {
     }
 
     /// An answer made of the passages' own words.
-    fn quote(&self, hits: &[Hit], quotes: &[Quote]) -> Result<(String, Vec<Citation>), AnswerError> {
+    fn quote(&mut self, quotes: &[Quote<'_>]) -> Result<(String, Vec<Citation>), AnswerError> {
         let best = quotes.iter().map(|quote| quote.fit).fold(f32::MIN, f32::max);
-        let citations: Vec<Citation> = hits
+        let citations: Vec<Citation> = quotes
             .iter()
-            .zip(quotes)
             .enumerate()
-            .filter(|(at, (_, quote))| *at == 0 || quote.fit >= best - QUOTE_FIT_GAP)
-            .map(|(at, (hit, quote))| self.citation(at, hit, quote.text.clone()))
+            .filter(|(at, quote)| *at == 0 || quote.fit >= best - QUOTE_FIT_GAP)
+            .map(|(_, quote)| self.citation(quote.passage, quote.text))
             .collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
         let text = prompt::quotes(self.language, self.is_sure, &references)?;
@@ -301,7 +307,7 @@ impl Run<'_> {
     }
 
     /// Lets the model write and passes on what the passages support.
-    fn write(&mut self, writer: &dyn Writer, hits: &[Hit], quotes: &[Quote]) -> Result<Written, AnswerError> {
+    fn write(&mut self, writer: &dyn Writer, hits: &[Hit], quotes: &[Quote<'_>]) -> Result<Written, AnswerError> {
         let mut written = Written::default();
         let Some((request, shown)) = self.request(writer, hits, quotes)? else { return Ok(written) };
         let mut stream = match writer.submit(request) {
@@ -312,7 +318,7 @@ impl Run<'_> {
             }
             Err(other) => return Err(other.into()),
         };
-        let shown: Vec<&Hit> = shown.iter().map(|&index| &hits[index]).collect();
+        let shown: Vec<&Hit> = shown.iter().flat_map(|&index| hits[index].joined()).collect();
         let begun = Instant::now();
         let mut checker = Checker::new(shown.iter().map(|hit| (&hit.passage, hit.context.as_deref())), self.language);
         self.timings.check += milliseconds(begun);
@@ -366,15 +372,20 @@ impl Run<'_> {
         &mut self,
         writer: &dyn Writer,
         hits: &[Hit],
-        quotes: &[Quote],
+        quotes: &[Quote<'_>],
     ) -> Result<Option<(GenerateRequest, Vec<usize>)>, AnswerError> {
         let options = &self.answerer.options;
+        let texts: Vec<String> = hits.iter().map(Hit::joined_text).collect();
         let candidates: Vec<Candidate<'_>> = hits
             .iter()
+            .zip(&texts)
             .enumerate()
-            .map(|(at, Hit { passage, context, .. })| {
-                let excerpt = quotes.get(at).map(|quote| quote.text.as_str());
-                Candidate { passage, context: context.as_deref(), excerpt }
+            .map(|(at, (hit, text))| {
+                let Hit { passage, context, .. } = hit;
+                let first = hit.joined().next().filter(|_| !hit.neighbours.is_empty());
+                let joined = first.map(|first| Joined { context: first.context.as_deref(), text });
+                let excerpt = quotes.get(at).map(|quote| quote.text);
+                Candidate { passage, context: context.as_deref(), excerpt, joined }
             })
             .collect();
         let messages = |system: &str, user: &str| {
@@ -418,13 +429,13 @@ impl Run<'_> {
         let begun = Instant::now();
         let support = checker.support(&sentence.text, self.answerer.searcher.as_ref())?;
         self.timings.check += milliseconds(begun);
-        let Some(Support { n, quote }) = support else {
+        let Some(Support { at, quote }) = support else {
             written.withheld += 1;
             return Ok(());
         };
         let lead = if written.text.is_empty() { sentence.lead.trim_start_matches(['\n', ' ']) } else { &sentence.lead };
         let gap = if written.text.is_empty() || lead.starts_with(char::is_whitespace) { "" } else { " " };
-        let cited = self.citation(n - 1, shown[n - 1], quote);
+        let cited = self.citation(&shown[at].passage, &quote);
         let piece = format!("{gap}{lead}{} [{}]", sentence.text, cited.n);
         written.text.push_str(&piece);
         written.said.push(sentence.text.clone());
@@ -454,12 +465,16 @@ pub(super) fn quotes(
     let query = SearchQuery { scope: answerer.readership.scope(reader), ..SearchQuery::new(text, quotes_max) };
     let hits = answerer.searcher.search(&query)?.hits;
     let asked = answerer.searcher.asked_words(text, &hits)?;
-    let quoted = hits.iter().enumerate();
-    Ok(quoted.map(|(at, hit)| citation(at + 1, hit, Quote::of(hit, &asked).text)).collect())
+    let quotes = hits.iter().map(|hit| Quote::best_of(hit, &asked)).enumerate();
+    Ok(quotes.map(|(at, quote)| citation(at + 1, quote.passage, quote.text)).collect())
 }
 
-fn citation(n: usize, hit: &Hit, quote: String) -> Citation {
-    let passage = &hit.passage;
+/// The passage of a hit, or one that continues it.
+pub(super) fn found_passage(hits: &[Hit], id: PassageId) -> Option<&Passage> {
+    hits.iter().flat_map(Hit::joined).map(|hit| &hit.passage).find(|passage| passage.id == id)
+}
+
+fn citation(n: usize, passage: &Passage, quote: &str) -> Citation {
     Citation {
         n,
         path: passage.path.clone(),
@@ -467,7 +482,7 @@ fn citation(n: usize, hit: &Hit, quote: String) -> Citation {
         title: passage.title.clone(),
         heading: passage.heading(),
         date: passage.date,
-        quote,
+        quote: quote.to_owned(),
         passage_id: passage.id,
         language: passage.language,
     }

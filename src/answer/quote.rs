@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::address::is_for_the_model;
-use crate::domain::sentences;
+use crate::domain::{Passage, sentences};
 use crate::retrieval::{AskedWords, Hit, HitPart};
 
 /// Characters of a quote, roughly: sentences are not cut.
@@ -16,15 +16,24 @@ const BESIDE_LINKS_MIN: usize = 20;
 
 /// A stretch of whole sentences.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Quote {
-    pub text: String,
+pub(super) struct Quote<'a> {
+    /// Where it stands.
+    pub passage: &'a Passage,
+    pub text: &'a str,
     /// How well its best part fits the question; comparable between hits of one question.
     pub fit: f32,
 }
 
-impl Quote {
-    /// The stretch of a hit's passage that fits the question best.
-    pub fn of(hit: &Hit, asked: &AskedWords) -> Self {
+impl<'a> Quote<'a> {
+    /// The stretch that fits the question best, of a hit's passage and those that continue it.
+    pub fn best_of(hit: &'a Hit, asked: &AskedWords) -> Self {
+        let own = Quote::of(hit, asked);
+        let others = hit.neighbours.iter().map(|other| Quote::of(other, asked));
+        others.fold(own, |best, other| if other.fit > best.fit { other } else { best })
+    }
+
+    /// The stretch of a hit's own passage that fits the question best.
+    fn of(hit: &'a Hit, asked: &AskedWords) -> Self {
         let text = hit.passage.text.as_str();
         let bounds: Vec<Range<usize>> =
             sentences(text).into_iter().filter(|range| says_something(&text[range.clone()])).collect();
@@ -39,14 +48,14 @@ impl Quote {
             let lines: Vec<&str> = text.lines().filter(|line| !is_for_the_model(line)).collect();
             let all =
                 if lines.len() == text.lines().count() { text } else { lines.first().copied().unwrap_or_default() };
-            return Quote { text: all.trim().to_owned(), fit: 0.0 };
+            return Quote { passage: &hit.passage, text: all.trim(), fit: 0.0 };
         };
         if bounds[last].end - bounds[first].start > QUOTE_CHARS {
             let best = (first..=last).rev().max_by(|&a, &b| share(&bounds[a]).total_cmp(&share(&bounds[b])));
             (first, last) = best.map_or((first, last), |best| (best, best));
         }
         let (first, last) = widen(text, &bounds, first, last);
-        Quote { text: text[bounds[first].start..bounds[last].end].trim().to_owned(), fit }
+        Quote { passage: &hit.passage, text: text[bounds[first].start..bounds[last].end].trim(), fit }
     }
 }
 
@@ -133,8 +142,14 @@ mod tests {
     #[test]
     fn the_part_that_fits_best_is_quoted() {
         let text = "Ask for leave on the portal.\n\nStaff have 26 days of leave.\n\nThe office closes in August.\n";
-        let quote = Quote::of(&hit(text, &[0.1, 0.0, 0.6, 0.0, 0.2]), &AskedWords::default());
-        assert_eq!(quote, Quote { text: "Staff have 26 days of leave.".to_owned(), fit: 0.6 });
+        let leave = hit(text, &[0.1, 0.0, 0.6, 0.0, 0.2]);
+        let quote = Quote::best_of(&leave, &AskedWords::default());
+        assert_eq!(quote, Quote { passage: &leave.passage, text: "Staff have 26 days of leave.", fit: 0.6 });
+        let with = |cosine: f32| {
+            let neighbours = vec![hit("Part time staff have 13 days.\n", &[cosine])];
+            Quote::best_of(&Hit { neighbours, ..leave.clone() }, &AskedWords::default()).text.to_owned()
+        };
+        assert_eq!([with(0.5), with(0.7)], ["Staff have 26 days of leave.", "Part time staff have 13 days."]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ struct HitOutput<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<Date>,
     passage_id: PassageId,
-    text: &'a str,
+    text: String,
     /// What the ranking was made of.
     cosine: f32,
     bm25: Option<f32>,
@@ -100,7 +100,7 @@ fn hit_told(at: usize, hit: &Hit) -> HitOutput<'_> {
         language: passage.language,
         date: passage.date,
         passage_id: passage.id,
-        text: &passage.text,
+        text: hit.joined_text(),
         cosine: hit.cosine,
         bm25: hit.lexical,
         explanation: Some(hit.explanation),
@@ -114,7 +114,7 @@ fn print(hits: &Hits, explain: bool) -> anyhow::Result<()> {
         if explain {
             output::line(format!("   [{}]", explained(hit)))?;
         }
-        for text in passage.text.lines() {
+        for text in hit.joined_text().lines() {
             output::line(format!("   {text}"))?;
         }
         output::line("")?;

@@ -34,6 +34,8 @@ pub struct PassageDraft {
     /// The header of the table that the passage begins inside of. For the embedding and the prompt only: it is not
     /// part of the passage, and it stands in the passage before.
     pub context: Option<String>,
+    /// What stands between it and the passage before, where both are of one section; `None`: a section begins here.
+    pub follows: Option<String>,
     /// Blocks of the document, in order; never blank.
     pub text: String,
 }

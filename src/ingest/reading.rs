@@ -258,7 +258,7 @@ impl Reading<'_> {
                     ordinal: ordinal as u32,
                     text: draft.text,
                 };
-                IndexedPassage { passage, context: draft.context }
+                IndexedPassage { passage, context: draft.context, follows: draft.follows }
             })
             .collect();
         let passages = indexed.iter().map(|indexed| indexed.passage.id).collect();

@@ -14,6 +14,7 @@ mod lexical;
 mod model_thread;
 mod pairs;
 mod parts;
+mod ranking;
 mod rerank;
 mod search;
 mod weights;

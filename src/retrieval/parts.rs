@@ -120,7 +120,7 @@ mod tests {
             ordinal: 0,
             text: text.into(),
         };
-        let parts = IndexedPassage { passage, context: context.map(str::to_owned) }.parts();
+        let parts = IndexedPassage { context: context.map(str::to_owned), ..IndexedPassage::alone(passage) }.parts();
         assert!(parts.iter().all(|part| !text[part.range.clone()].is_empty()));
         let parts: Vec<&str> = parts.iter().map(|part| part.text.trim()).collect();
         assert_eq!(parts, expect);

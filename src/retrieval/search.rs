@@ -1,4 +1,4 @@
-//! A query on both sides at the same time, fused, near-duplicates folded.
+//! A query on both sides at the same time, fused and ranked.
 
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
@@ -9,19 +9,14 @@ use serde::Serialize;
 use super::filter::Filter;
 use super::fusion::{self, Fused};
 use super::lexical::{LexicalHit, Words};
-use super::{AskedWords, Embedder, Generation, IndexStore, IndexedPassage, Reranker, RetrievalError, Weights, terms};
+use super::ranking::Ranking;
+use super::{AskedWords, Embedder, Generation, IndexStore, IndexedPassage, Reranker, RetrievalError, Weights};
 use crate::domain::{Language, Passage, PassageId, Scope};
 
 /// Candidates taken from each side.
 const CANDIDATES: usize = 100;
 /// Candidates looked at for every hit that is asked for; the rest of them may be folded away.
 const LOOK_AHEAD: usize = 4;
-/// Share of common terms from which on two passages in one language say the same.
-const DUPLICATE_OVERLAP: f32 = 0.9;
-/// Share of common terms from which on they are two versions of a text.
-const VERSION_OVERLAP: f32 = 0.6;
-/// Versions whose scores differ by no more come in the order of their dates, the newer one first.
-const VERSION_TIE: f32 = 0.05;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
@@ -66,6 +61,29 @@ pub struct Hit {
     pub explanation: Explanation,
     /// The parts of the passage in their order; see [`IndexedPassage::parts`].
     pub parts: Vec<HitPart>,
+    /// See [`IndexedPassage::follows`].
+    pub follows: Option<String>,
+    /// Hits by themselves, worse ones, whose passages continue this one in its section; in their order in the document.
+    pub neighbours: Vec<Hit>,
+}
+
+impl Hit {
+    /// This one and its neighbours, in their order in the document.
+    pub fn joined(&self) -> impl Iterator<Item = &Hit> {
+        let before = self.neighbours.partition_point(|other| other.passage.ordinal < self.passage.ordinal);
+        let (before, after) = self.neighbours.split_at(before);
+        before.iter().chain([self]).chain(after)
+    }
+
+    /// The text of its passage and its neighbours', as it stands in the document.
+    pub fn joined_text(&self) -> String {
+        let mut text = String::new();
+        for (at, hit) in self.joined().enumerate() {
+            text.push_str(hit.follows.as_deref().filter(|_| at > 0).unwrap_or_default());
+            text.push_str(&hit.passage.text);
+        }
+        text
+    }
 }
 
 #[cfg(test)]
@@ -85,8 +103,17 @@ impl Hit {
             ordinal: 0,
             text: text.to_owned(),
         };
-        let explanation = Explanation::default();
-        Hit { passage, context: None, score: 0.0, cosine: 0.0, lexical: None, explanation, parts: Vec::new() }
+        Hit {
+            passage,
+            context: None,
+            score: 0.0,
+            cosine: 0.0,
+            lexical: None,
+            explanation: Explanation::default(),
+            parts: Vec::new(),
+            follows: None,
+            neighbours: Vec::new(),
+        }
     }
 }
 
@@ -282,7 +309,7 @@ pub fn search_by(
         let Some(indexed) = generation.passage(fused.id)? else { continue };
         let of_parts = indexed.parts().into_iter().zip(meaning.fits_of_parts(fused.id));
         let parts = of_parts.map(|(part, cosine)| HitPart { range: part.range, cosine }).collect();
-        let IndexedPassage { passage, context } = indexed;
+        let IndexedPassage { passage, context, follows } = indexed;
         let fit = meaning.fit(fused.id);
         let Fused { score, cosine, dense_place, lexical_place, .. } = fused;
         let words: Option<&LexicalHit> = lexical_place.and_then(|place| lexical.get(place - 1));
@@ -294,7 +321,17 @@ pub fn search_by(
             share: words.map_or(0.0, |hit| hit.share),
             cross_encoder: None,
         };
-        ranking.push(Hit { passage, context, score, cosine, lexical: words.map(|hit| hit.score), explanation, parts });
+        ranking.push(Hit {
+            passage,
+            context,
+            score,
+            cosine,
+            lexical: words.map(|hit| hit.score),
+            explanation,
+            parts,
+            follows,
+            neighbours: Vec::new(),
+        });
     }
     let hits = ranking.into_hits();
     timings.total = milliseconds(start);
@@ -309,154 +346,6 @@ fn open_for(store: &IndexStore, embedder: &Embedder) -> Result<Generation, Retri
     Ok(generation)
 }
 
-/// The hits in their order, without those that say the same as another one in the same language; as many of each document
-/// as the query wants come before the rest. Of what says the same, or nearly, the newest counts, at the better one's place.
-struct Ranking<'a> {
-    query: &'a SearchQuery,
-    first: Vec<Ranked>,
-    later: Vec<Ranked>,
-}
-
-struct Ranked {
-    hit: Hit,
-    /// Sorted.
-    terms: Vec<String>,
-}
-
-impl Ranked {
-    fn new(hit: Hit) -> Self {
-        let mut terms = terms(&hit.passage.text, hit.passage.language);
-        terms.sort_unstable();
-        Ranked { hit, terms }
-    }
-
-    /// Jaccard index of the terms; 0 for another language.
-    fn overlap(&self, other: &Ranked) -> f32 {
-        let same_language = self.hit.passage.language == other.hit.passage.language;
-        if same_language { overlap(&self.terms, &other.terms) } else { 0.0 }
-    }
-
-    /// Whether both documents tell their day, and this one's is later.
-    fn is_newer_than(&self, other: &Ranked) -> bool {
-        self.hit.passage.date.zip(other.hit.passage.date).is_some_and(|(own, other)| own > other)
-    }
-}
-
-impl<'a> Ranking<'a> {
-    fn new(query: &'a SearchQuery) -> Self {
-        Ranking { query, first: Vec::new(), later: Vec::new() }
-    }
-
-    /// Nothing that follows can be among the hits.
-    fn is_full(&self) -> bool {
-        self.first.len() >= self.query.top
-    }
-
-    fn push(&mut self, hit: Hit) {
-        let ranked = Ranked::new(hit);
-        let mut known = self.first.iter_mut().chain(&mut self.later);
-        if let Some(same) = known.find(|other| ranked.overlap(other) >= DUPLICATE_OVERLAP) {
-            if ranked.is_newer_than(same) {
-                let score = same.hit.score;
-                *same = ranked;
-                same.hit.score = score;
-            }
-            return;
-        }
-        let passage = &ranked.hit.passage;
-        let of_document = self.first.iter().filter(|other| other.hit.passage.is_of_document_of(passage)).count();
-        let list = if of_document < self.query.per_document { &mut self.first } else { &mut self.later };
-        list.push(ranked);
-    }
-
-    fn into_hits(mut self) -> Vec<Hit> {
-        self.first.append(&mut self.later);
-        self.first.truncate(self.query.top);
-        newest_version_first(&mut self.first);
-        self.first.into_iter().map(|ranked| ranked.hit).collect()
-    }
-}
-
-/// Moves the newer one of two versions before the older one, with its score, if their scores are as good as the same.
-fn newest_version_first(ranked: &mut [Ranked]) {
-    for at in 0..ranked.len() {
-        let older = &ranked[at];
-        let score = older.hit.score;
-        let newest = (at + 1..ranked.len())
-            .filter(|&other| score - ranked[other].hit.score <= VERSION_TIE)
-            .filter(|&other| ranked[other].is_newer_than(older) && ranked[other].overlap(older) >= VERSION_OVERLAP)
-            .rev()
-            .max_by_key(|&other| ranked[other].hit.passage.date);
-        if let Some(newest) = newest {
-            ranked[newest].hit.score = score;
-            ranked[at..=newest].rotate_right(1);
-        }
-    }
-}
-
-/// Jaccard index of two sorted lists of distinct terms.
-fn overlap(a: &[String], b: &[String]) -> f32 {
-    let common = a.iter().filter(|term| b.binary_search(term).is_ok()).count();
-    let union = a.len() + b.len() - common;
-    if union == 0 { 1.0 } else { common as f32 / union as f32 }
-}
-
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hit(path: &str, text: &str, score: f32, date: Option<&str>) -> Hit {
-        let mut hit = Hit { score, ..Hit::of(path, text) };
-        hit.passage.date = date.map(|date| date.parse().expect("a day"));
-        hit
-    }
-
-    fn paths(hits: &[Hit]) -> Vec<&str> {
-        hits.iter().map(|hit| hit.passage.path.as_str()).collect()
-    }
-
-    fn ranked(hits: Vec<Hit>) -> Vec<Hit> {
-        let query = SearchQuery::new("", 10);
-        let mut ranking = Ranking::new(&query);
-        hits.into_iter().for_each(|hit| ranking.push(hit));
-        ranking.into_hits()
-    }
-
-    const LEAVE: &str = "Full time staff have 26 days of annual leave, asked for ten days ahead on the portal.";
-    const LEAVE_BEFORE: &str = "Full time staff have 24 days of annual leave, asked for ten days ahead by mail.";
-    const TRAVEL: &str = "Trips above EUR 500 are approved by the lead before anything is booked.";
-
-    #[test]
-    fn of_what_says_the_same_the_newest_is_shown() {
-        let hits = vec![
-            hit("2024", LEAVE, 0.6, Some("2024-05-01")),
-            hit("2026", LEAVE, 0.5, Some("2026-05-01")),
-            hit("undated", LEAVE, 0.4, None),
-        ];
-        let ranked = ranked(hits);
-        assert_eq!(paths(&ranked), ["2026"]);
-        assert_eq!(ranked[0].score, 0.6);
-    }
-
-    #[test]
-    fn of_two_versions_the_newer_comes_first_if_they_fit_alike() {
-        let versions = |score: f32, date: Option<&'static str>| {
-            vec![
-                hit("old", LEAVE_BEFORE, 0.60, Some("2024-05-01")),
-                hit("travel", TRAVEL, 0.59, Some("2026-06-01")),
-                hit("new", LEAVE, score, date),
-            ]
-        };
-        let new = Some("2026-05-01");
-        let newer_first = ranked(versions(0.57, new));
-        assert_eq!(paths(&newer_first), ["new", "old", "travel"]);
-        // Whoever sorts by score finds the same order.
-        assert!(newer_first.is_sorted_by(|a, b| a.score >= b.score));
-        assert_eq!(paths(&ranked(versions(0.40, new))), ["old", "travel", "new"]);
-        assert_eq!(paths(&ranked(versions(0.57, None))), ["old", "travel", "new"]);
-    }
 }

@@ -142,7 +142,7 @@ impl SearchBench {
                 text: random.text(self.words.into()),
             };
             let vectors = PassageVectors { whole: random.vector(), parts: vec![random.vector(), random.vector()] };
-            builder.add(&IndexedPassage { passage, context: None }, &vectors)?;
+            builder.add(&IndexedPassage::alone(passage), &vectors)?;
         }
         Ok(builder.prepare([], self.passages as usize / 4, b"{}")?.publish()?)
     }

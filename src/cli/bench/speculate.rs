@@ -152,10 +152,8 @@ fn messages(
     let language = LanguageDetector.detect(question).unwrap_or(Language::English);
     let query = SearchQuery { per_document: 2, ..SearchQuery::new(question, PASSAGES) };
     let hits = searcher.search(&query)?.hits;
-    let candidates: Vec<Candidate<'_>> = hits
-        .iter()
-        .map(|hit| Candidate { passage: &hit.passage, context: hit.context.as_deref(), excerpt: None })
-        .collect();
+    let candidates: Vec<Candidate<'_>> =
+        hits.iter().map(|hit| Candidate { context: hit.context.as_deref(), ..Candidate::new(&hit.passage) }).collect();
     let conversation = |system: &str, user: &str| {
         vec![ChatMessage::new(ChatRole::System, system), ChatMessage::new(ChatRole::User, user)]
     };

@@ -56,6 +56,7 @@ fn a_long_section_is_cut_evenly_at_sentences() {
     assert_eq!(found.len(), 2);
     assert!(sizes(&found).iter().all(|size| (140..=190).contains(size)), "{:?}", sizes(&found));
     assert!(found.iter().all(|passage| passage.text.ends_with("dieci.")));
+    assert_eq!([&found[0].follows, &found[1].follows], [&None, &Some(" ".to_owned())]);
     assert_eq!(found[1].headings, ["Sotto"]);
     assert_eq!(found[1].anchor.as_deref(), Some("sotto"));
 }
@@ -184,6 +185,15 @@ proptest! {
         let document = document(blocks.clone());
         let found = passages(&document, &words, &size);
         prop_assert_eq!(&found, &passages(&document, &words, &size));
+        // Where one block is cut, they can be put together again to the letter.
+        let mut joined = String::new();
+        for passage in &found {
+            joined.push_str(passage.follows.as_deref().unwrap_or("\n\n"));
+            joined.push_str(&passage.text);
+        }
+        for block in blocks.iter().filter(|block| !block.text.trim().is_empty()) {
+            prop_assert!(joined.contains(block.text.trim_end()), "{:?} is not in {joined:?}", block.text);
+        }
         let all = letters(blocks.iter().filter(|b| !b.text.trim().is_empty()).map(|block| block.text.clone()));
         prop_assert_eq!(letters(found.iter().map(|passage| passage.text.clone())), all);
         for passage in &found {

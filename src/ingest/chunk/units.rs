@@ -99,13 +99,14 @@ impl Units {
 
     /// The passage that the units of `range` make.
     pub(super) fn draft(&self, document: &Document, range: Range<usize>) -> PassageDraft {
+        let before = range.start.checked_sub(1).map(|before| &self.all[before]);
         let units = &self.all[range];
         let first = &units[0];
         let mut text = String::new();
         for (at, unit) in units.iter().enumerate() {
             if at > 0 && units[at - 1].block != unit.block {
                 text.truncate(text.trim_end().len());
-                text.push_str(separator(&document.blocks[units[at - 1].block].kind, &document.blocks[unit.block].kind));
+                text.push_str(separator(document, &units[at - 1], unit));
             }
             text.push_str(&document.blocks[unit.block].text[unit.range.clone()]);
         }
@@ -117,6 +118,7 @@ impl Units {
             headings: self.headings(document, units),
             anchor: document.blocks[first.block].anchor.clone().or_else(|| self.sections[first.section].anchor.clone()),
             context,
+            follows: before.filter(|_| first.start != Start::Section).map(|before| between(document, before, first)),
             text,
         }
     }
@@ -144,8 +146,18 @@ fn start_of(kind: &BlockKind, before: Option<&BlockKind>) -> Start {
     }
 }
 
-fn separator(before: &BlockKind, after: &BlockKind) -> &'static str {
-    match (before, after) {
+/// What stands between two units that follow each other.
+fn between(document: &Document, before: &Unit, after: &Unit) -> String {
+    if before.block != after.block {
+        return separator(document, before, after).to_owned();
+    }
+    let text = &document.blocks[before.block].text[before.range.clone()];
+    text[text.trim_end().len()..].to_owned()
+}
+
+/// Between units of different blocks.
+fn separator(document: &Document, before: &Unit, after: &Unit) -> &'static str {
+    match (&document.blocks[before.block].kind, &document.blocks[after.block].kind) {
         (BlockKind::ListItem | BlockKind::Term, BlockKind::ListItem | BlockKind::Term)
         | (BlockKind::TableRow { .. }, BlockKind::TableRow { .. }) => "\n",
         _ => "\n\n",

@@ -63,9 +63,17 @@ pub struct IndexedPassage {
     /// Text that belongs to the passage but stands elsewhere in the document, such as the header row of its table:
     /// searched and shown to the model, never quoted.
     pub context: Option<String>,
+    /// What stands between it and the passage before, where both are of one section; `None`: a section begins here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
 }
 
 impl IndexedPassage {
+    /// A passage with nothing around it.
+    pub fn alone(passage: Passage) -> Self {
+        IndexedPassage { passage, context: None, follows: None }
+    }
+
     /// What the embedding model reads: see [`below_its_title`].
     pub fn text_to_embed(&self) -> String {
         below_its_title(&self.passage, self.context.as_deref())

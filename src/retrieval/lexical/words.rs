@@ -236,7 +236,7 @@ mod tests {
                 ordinal: 0,
                 text: (*text).to_owned(),
             };
-            writer.add(&IndexedPassage { passage, context: None }).unwrap();
+            writer.add(&IndexedPassage::alone(passage)).unwrap();
         }
         writer.finish().unwrap();
         let lexical = Lexical::open(folder.path()).unwrap();
