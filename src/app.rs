@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{AnswerOptions, Answerer, Writer};
+use crate::answer::{AnswerOptions, Answerer, Observer, Writer};
 use crate::chat::slack::SlackError;
 use crate::chat::telegram::TelegramError;
 use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
@@ -18,15 +19,23 @@ use crate::retrieval::{
 };
 use crate::settings::{KvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
+use crate::telemetry::{Measured, Meter};
 
+mod backup;
 mod chats;
 mod confirmed;
+mod control;
 mod house;
 mod indexing;
+mod liveness;
+mod metering;
+mod reload;
 mod service;
 
+pub use backup::BackupError;
 pub use chats::Chats;
 pub use indexing::Indexing;
+pub use metering::note_running;
 pub use service::Service;
 
 #[derive(Debug, Error)]
@@ -96,6 +105,7 @@ pub struct Loaded {
     pub indexing: Arc<Indexing>,
     /// Name of the model that writes; empty when answers are quotes.
     pub model: String,
+    engine: Option<Arc<Engine>>,
 }
 
 /// The parts that settings describe, each built when it is asked for.
@@ -104,6 +114,9 @@ pub struct App {
     settings: Settings,
     data: PathBuf,
     models: ModelsFolder,
+    meter: Arc<Meter>,
+    /// The settings as they are now, of which the service follows those that may change while it runs.
+    now: Arc<watch::Sender<Settings>>,
 }
 
 impl App {
@@ -120,7 +133,18 @@ impl App {
             }
             set => set.clone(),
         };
-        Ok(App { settings, data, models: ModelsFolder::new(models) })
+        let now = Arc::new(watch::Sender::new(settings.clone()));
+        Ok(App { settings, data, models: ModelsFolder::new(models), meter: Arc::default(), now })
+    }
+
+    /// The same, with what it measures written into files.
+    pub fn measuring(self) -> Self {
+        let meter = Meter::with_files(self.measurements(), self.settings.telemetry.keep_days);
+        App { meter: Arc::new(meter), ..self }
+    }
+
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     pub fn settings(&self) -> &Settings {
@@ -137,6 +161,15 @@ impl App {
 
     pub fn index_store(&self) -> IndexStore {
         IndexStore::new(self.data.join("index"))
+    }
+
+    pub fn store_folder(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    /// Where what is measured is written.
+    pub fn measurements(&self) -> PathBuf {
+        self.data.join("measurements")
     }
 
     /// Where the embedding model and its library are.
@@ -235,6 +268,7 @@ impl App {
     /// Loads everything that an answer needs, on threads that may wait; without an answer model, answers are quotes.
     /// `None` if `stop` was cancelled in the meantime.
     pub async fn load(&self, stop: &CancellationToken) -> Result<Option<Loaded>, AppError> {
+        let start = Instant::now();
         let app = self.clone();
         let embedding = tokio::task::spawn_blocking(move || app.searcher(app.embedder()?));
         let app = self.clone();
@@ -253,29 +287,16 @@ impl App {
             Err(other) => return Err(other),
         };
         let model = engine.as_ref().map_or_else(String::new, |engine| engine.model_name().to_owned());
-        let answerer = self.answerer(searcher, engine);
+        let answerer = self.answerer(searcher, engine.clone());
+        answerer.observe(Arc::clone(&self.meter) as Arc<dyn Observer>);
         let indexing = Indexing::new(self.clone(), Arc::clone(&answerer), stop.clone());
-        Ok(Some(Loaded { answerer, indexing, model }))
+        self.meter.note(Measured::Started { model: model.clone(), load_ms: start.elapsed().as_secs_f64() * 1000.0 });
+        Ok(Some(Loaded { answerer, indexing, model, engine }))
     }
 
     /// `engine`: `None` for answers that are quotes.
     pub fn answerer(&self, searcher: Arc<Searcher>, engine: Option<Arc<Engine>>) -> Arc<Answerer> {
-        let settings = &self.settings.answer;
-        let options = AnswerOptions {
-            passages_max: settings.passages_max,
-            prompt_tokens_max: settings.prompt_tokens_max,
-            first_token_target: match settings.first_token_target_ms {
-                0 => None,
-                target => Some(Duration::from_millis(target)),
-            },
-            speculate: self.settings.inference.speculate,
-            new_tokens_max: settings.new_tokens_max,
-            deadline: Duration::from_secs(settings.deadline_s),
-            evidence_min: settings.evidence_min,
-            evidence_sure: settings.evidence_sure,
-            contact: Some(settings.contact.clone()).filter(|contact| !contact.is_empty()),
-            questions_max: settings.questions_max,
-        };
+        let options = answer_options(&self.settings);
         let writer = engine.map(|engine| engine as Arc<dyn Writer>);
         Arc::new(Answerer::new(searcher, self.settings.knowledge.readership(), writer, options))
     }
@@ -335,5 +356,24 @@ impl App {
             cancel,
         };
         Ok(run.run()?)
+    }
+}
+
+fn answer_options(all: &Settings) -> AnswerOptions {
+    let settings = &all.answer;
+    AnswerOptions {
+        passages_max: settings.passages_max,
+        prompt_tokens_max: settings.prompt_tokens_max,
+        first_token_target: match settings.first_token_target_ms {
+            0 => None,
+            target => Some(Duration::from_millis(target)),
+        },
+        speculate: all.inference.speculate,
+        new_tokens_max: settings.new_tokens_max,
+        deadline: Duration::from_secs(settings.deadline_s),
+        evidence_min: settings.evidence_min,
+        evidence_sure: settings.evidence_sure,
+        contact: Some(settings.contact.clone()).filter(|contact| !contact.is_empty()),
+        questions_max: settings.questions_max,
     }
 }

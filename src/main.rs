@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cervella::cli::{Arguments, exit_code, report};
-use cervella::telemetry;
+use cervella::cli::{Arguments, exit_code, tell};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -17,11 +16,10 @@ fn main() -> ExitCode {
     };
     // One provider for every library that speaks TLS; a second call fails, and there is none.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    telemetry::log_to_stderr(arguments.verbosity());
     match arguments.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error);
+            tell(&error);
             ExitCode::from(exit_code(&error))
         }
     }

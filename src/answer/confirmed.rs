@@ -1,6 +1,6 @@
 //! Answers that people confirmed, given again to whoever asks the same: see `docs/decisions/0020-confirmed-answers.md`.
 
-use super::pipeline::found_passage;
+use super::citing::found_passage;
 use crate::domain::{Citation, GivenAnswer, Language, PassageId, QuestionKey};
 use crate::retrieval::Hit;
 

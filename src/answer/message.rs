@@ -32,8 +32,8 @@ pub(super) struct Place {
 
 impl Message<'_> {
     /// Answers the message, or each of the first questions that it holds; `language` is the reader's, `None` if it cannot be
-    /// told from the message.
-    pub fn run(&self, language: Option<Language>) -> Result<(), AnswerError> {
+    /// told from the message. The last event is left to the caller.
+    pub fn run(&self, language: Option<Language>) -> Result<Answer, AnswerError> {
         let parts = questions(&self.question.text);
         let mut answer = match &parts[..] {
             [_] => {
@@ -43,7 +43,7 @@ impl Message<'_> {
             parts => self.one_by_one(parts, language)?,
         };
         answer.timings_ms.total = pipeline::milliseconds(self.start);
-        self.send(AnswerEvent::Done(Box::new(answer)))
+        Ok(answer)
     }
 
     fn one_by_one(&self, parts: &[String], mut language: Option<Language>) -> Result<Answer, AnswerError> {
@@ -111,11 +111,16 @@ fn together(mut whole: Answer, answer: Answer) -> Answer {
     timings.gate += more.gate;
     timings.check += more.check;
     timings.added += more.added;
+    timings.wait = match (timings.wait, more.wait) {
+        (Some(wait), Some(more)) => Some(wait + more),
+        (wait, more) => wait.or(more),
+    };
     timings.first_token = timings.first_token.or(more.first_token);
     let (tokens, more) = (&mut whole.tokens, answer.tokens);
     tokens.prompt += more.prompt;
     tokens.budget = tokens.budget.max(more.budget);
     tokens.cached += more.cached;
     tokens.generated += more.generated;
+    whole.withheld += answer.withheld;
     whole
 }

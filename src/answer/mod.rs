@@ -3,6 +3,7 @@
 
 mod address;
 mod check;
+mod citing;
 mod claims;
 mod confirmed;
 mod disagreement;
@@ -12,13 +13,14 @@ mod evidence;
 mod follow_up;
 mod gate;
 mod message;
+mod observer;
 mod pipeline;
 mod quote;
 mod several;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
@@ -40,6 +42,7 @@ pub use evidence::Evidence;
 pub use follow_up::{refers_back, self_contained};
 pub use gate::{Gate, Sample};
 use message::Message;
+pub use observer::{Ending, Observer};
 pub use several::{QUESTIONS, questions};
 pub use writer::Writer;
 
@@ -88,8 +91,10 @@ pub struct Answerer {
     readership: Readership,
     /// `None`: no model is installed, and answers are quotes.
     writer: Option<Arc<dyn Writer>>,
-    options: AnswerOptions,
+    options: RwLock<Arc<AnswerOptions>>,
+    questions_max: usize,
     confirmed: OnceLock<Arc<dyn ConfirmedAnswers>>,
+    observer: OnceLock<Arc<dyn Observer>>,
     places: Arc<Semaphore>,
     asked: AtomicU64,
 }
@@ -102,8 +107,36 @@ impl Answerer {
         options: AnswerOptions,
     ) -> Self {
         let places = Arc::new(Semaphore::new(options.questions_max));
-        let (confirmed, asked) = (OnceLock::new(), AtomicU64::new(0));
-        Answerer { searcher, readership, writer, options, confirmed, places, asked }
+        Answerer {
+            searcher,
+            readership,
+            writer,
+            questions_max: options.questions_max,
+            options: RwLock::new(Arc::new(options)),
+            confirmed: OnceLock::new(),
+            observer: OnceLock::new(),
+            places,
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on the observer hears how each question ended. A second call changes nothing.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        let _ = self.observer.set(observer);
+    }
+
+    /// Questions in work or waiting.
+    pub fn in_work(&self) -> usize {
+        self.questions_max.saturating_sub(self.places.available_permits())
+    }
+
+    /// From the next question on these hold; `questions_max` stays what it is.
+    pub fn set_options(&self, options: AnswerOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+    }
+
+    fn options(&self) -> Arc<AnswerOptions> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From now on answers are looked for first among those that people confirmed. A second call changes nothing.
@@ -135,9 +168,10 @@ impl Answerer {
                 let texts = [Some(question.text.as_str()), question.after.as_deref()].into_iter().flatten();
                 texts.filter_map(|text| LanguageDetector.detect(text)).next()
             });
+            // `None`: cancelled.
             let outcome = match place {
-                Err(_) => Err(FailureReason::Busy),
-                Ok(_) if question.text.trim().is_empty() => Err(FailureReason::Empty),
+                Err(_) => Err(Some(FailureReason::Busy)),
+                Ok(_) if question.text.trim().is_empty() => Err(Some(FailureReason::Empty)),
                 Ok(_place) => {
                     let message = Message {
                         answerer: &answerer,
@@ -147,22 +181,31 @@ impl Answerer {
                         cancel: &cancel,
                         events: &sender,
                     };
-                    message.run(language).or_else(|e| match e {
-                        AnswerError::Cancelled => {
-                            tracing::info!("cancelled");
-                            Ok(())
-                        }
-                        AnswerError::Retrieval(RetrievalError::Busy) => Err(FailureReason::Busy),
+                    message.run(language).map_err(|e| match e {
+                        AnswerError::Cancelled => None,
+                        AnswerError::Retrieval(RetrievalError::Busy) => Some(FailureReason::Busy),
                         other => {
                             tracing::error!(error = &other as &dyn std::error::Error, "the question failed");
-                            Err(FailureReason::Internal)
+                            Some(FailureReason::Internal)
                         }
                     })
                 }
             };
-            if let Err(reason) = outcome {
-                let message = prompt::failed(language.unwrap_or(Language::English), reason).unwrap_or_default();
-                let _ = sender.blocking_send(AnswerEvent::Failed { message, trace_id: trace_id.clone() });
+            let ended = |ending| answerer.observer.get().iter().for_each(|o| o.ended(&question.reader, ending));
+            match outcome {
+                Ok(answer) if !cancel.is_cancelled() => {
+                    ended(Ending::Answered(&answer));
+                    let _ = sender.blocking_send(AnswerEvent::Done(Box::new(answer)));
+                }
+                Ok(_) | Err(None) => {
+                    tracing::info!("cancelled");
+                    ended(Ending::Cancelled);
+                }
+                Err(Some(reason)) => {
+                    ended(Ending::Failed);
+                    let message = prompt::failed(language.unwrap_or(Language::English), reason).unwrap_or_default();
+                    let _ = sender.blocking_send(AnswerEvent::Failed { message, trace_id: trace_id.clone() });
+                }
             }
         });
         receiver

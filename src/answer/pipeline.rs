@@ -1,8 +1,10 @@
 //! The way of one question: each step hands its result to the reader as soon as it is known.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::check::{Checker, Support};
+use super::citing::{citation, found_passage, reference};
 use super::confirmed::{asked_key, renewed};
 use super::disagreement::{Otherwise, disagreement};
 use super::draft::{Draft, DraftSentence, does_not_know};
@@ -11,7 +13,7 @@ use super::follow_up::self_contained;
 use super::gate::Gate;
 use super::message::{Message, Place};
 use super::quote::Quote;
-use super::{AnswerError, AnswerEvent, Answerer, Writer};
+use super::{AnswerError, AnswerEvent, AnswerOptions, Answerer, Writer};
 use crate::domain::{
     Answer, AnswerTimings, Citation, GivenAnswer, Language, Passage, PassageId, Question, QuestionKey, Reader,
     TokenCounts, Verdict,
@@ -35,6 +37,7 @@ const OWN_LANGUAGE_SCORE: f32 = 0.03;
 struct Run<'a> {
     message: &'a Message<'a>,
     answerer: &'a Answerer,
+    options: Arc<AnswerOptions>,
     place: Place,
     /// What is looked for.
     text: String,
@@ -48,6 +51,7 @@ struct Run<'a> {
     start: Instant,
     timings: AnswerTimings,
     tokens: TokenCounts,
+    withheld: usize,
 }
 
 /// What the model's part of an answer came to.
@@ -60,7 +64,6 @@ struct Written {
     /// Whether anything was said that the question did not say already.
     informs: bool,
     does_not_know: bool,
-    withheld: usize,
 }
 
 /// Answers one question of a message; `told` is the reader's language, `None` if it cannot be told from the question.
@@ -72,7 +75,8 @@ pub(super) fn answer(
 ) -> Result<Answer, AnswerError> {
     let start = Instant::now();
     let answerer = message.answerer;
-    let passages_max = question.passages_max.unwrap_or(answerer.options.passages_max);
+    let options = answerer.options();
+    let passages_max = question.passages_max.unwrap_or(options.passages_max);
     let text = self_contained(question);
     let scope = answerer.readership.scope(&question.reader);
     let mut query = SearchQuery { scope, ..Evidence::query(&text) };
@@ -92,7 +96,8 @@ pub(super) fn answer(
         text,
         asked,
         language,
-        is_sure: probability >= answerer.options.evidence_sure,
+        is_sure: probability >= options.evidence_sure,
+        options: Arc::clone(&options),
         cited: Vec::new(),
         start,
         timings: AnswerTimings {
@@ -102,6 +107,7 @@ pub(super) fn answer(
             ..AnswerTimings::default()
         },
         tokens: TokenCounts::default(),
+        withheld: 0,
     };
     if place.is_first {
         run.send(AnswerEvent::Started { trace_id: message.trace_id.to_owned(), language })?;
@@ -114,11 +120,8 @@ pub(super) fn answer(
     {
         return run.give(first, given, found);
     }
-    let mut answer = if hits.is_empty() || probability < answerer.options.evidence_min {
-        run.abstain(&hits)?
-    } else {
-        run.answer(found)?
-    };
+    let mut answer =
+        if hits.is_empty() || probability < options.evidence_min { run.abstain(&hits)? } else { run.answer(found)? };
     answer.question = (run.text != question.text).then_some(run.text);
     answer.kept = key.filter(|_| answer.verdict == Verdict::Answered).map(|asked| GivenAnswer {
         asked,
@@ -187,6 +190,7 @@ impl Run<'_> {
             citations,
             timings_ms: self.timings,
             tokens: self.tokens,
+            withheld: self.withheld,
             copy_of: None,
             kept: None,
         }
@@ -208,7 +212,7 @@ impl Run<'_> {
             })
             .collect();
         let references: Vec<Reference> = citations.iter().map(reference).collect();
-        let text = prompt::abstained(self.language, &references, self.answerer.options.contact.as_deref())?;
+        let text = prompt::abstained(self.language, &references, self.options.contact.as_deref())?;
         self.first_text();
         self.say(&text)?;
         Ok(self.done(text, Verdict::Abstained, citations))
@@ -310,6 +314,7 @@ impl Run<'_> {
     fn write(&mut self, writer: &dyn Writer, hits: &[Hit], quotes: &[Quote<'_>]) -> Result<Written, AnswerError> {
         let mut written = Written::default();
         let Some((request, shown)) = self.request(writer, hits, quotes)? else { return Ok(written) };
+        let submitted = Instant::now();
         let mut stream = match writer.submit(request) {
             Ok(stream) => stream,
             Err(InferenceError::QueueFull { .. }) => {
@@ -331,6 +336,7 @@ impl Run<'_> {
                     self.send(AnswerEvent::Waiting { ahead, seconds: wait.as_secs_f64() })?;
                 }
                 GenerationEvent::Started { prompt_tokens, cached_tokens } => {
+                    self.timings.wait = Some(milliseconds(submitted));
                     self.tokens.prompt = prompt_tokens;
                     self.tokens.cached = cached_tokens;
                 }
@@ -363,7 +369,7 @@ impl Run<'_> {
         }
         self.timings.added += milliseconds(ended);
         written.does_not_know = written.text.is_empty() && does_not_know(&raw);
-        tracing::info!(withheld = written.withheld, cited = written.citations.len(), "checked");
+        tracing::info!(withheld = self.withheld, cited = written.citations.len(), "checked");
         Ok(written)
     }
 
@@ -374,7 +380,7 @@ impl Run<'_> {
         hits: &[Hit],
         quotes: &[Quote<'_>],
     ) -> Result<Option<(GenerateRequest, Vec<usize>)>, AnswerError> {
-        let options = &self.answerer.options;
+        let options = Arc::clone(&self.options);
         let texts: Vec<String> = hits.iter().map(Hit::joined_text).collect();
         let candidates: Vec<Candidate<'_>> = hits
             .iter()
@@ -430,7 +436,7 @@ impl Run<'_> {
         let support = checker.support(&sentence.text, self.answerer.searcher.as_ref())?;
         self.timings.check += milliseconds(begun);
         let Some(Support { at, quote }) = support else {
-            written.withheld += 1;
+            self.withheld += 1;
             return Ok(());
         };
         let lead = if written.text.is_empty() { sentence.lead.trim_start_matches(['\n', ' ']) } else { &sentence.lead };
@@ -467,30 +473,6 @@ pub(super) fn quotes(
     let asked = answerer.searcher.asked_words(text, &hits)?;
     let quotes = hits.iter().map(|hit| Quote::best_of(hit, &asked)).enumerate();
     Ok(quotes.map(|(at, quote)| citation(at + 1, quote.passage, quote.text)).collect())
-}
-
-/// The passage of a hit, or one that continues it.
-pub(super) fn found_passage(hits: &[Hit], id: PassageId) -> Option<&Passage> {
-    hits.iter().flat_map(Hit::joined).map(|hit| &hit.passage).find(|passage| passage.id == id)
-}
-
-fn citation(n: usize, passage: &Passage, quote: &str) -> Citation {
-    Citation {
-        n,
-        path: passage.path.clone(),
-        link: passage.link.clone(),
-        title: passage.title.clone(),
-        heading: passage.heading(),
-        date: passage.date,
-        quote: quote.to_owned(),
-        passage_id: passage.id,
-        language: passage.language,
-    }
-}
-
-fn reference(citation: &Citation) -> Reference {
-    let block: Vec<String> = citation.quote.lines().map(|line| format!("> {line}").trim_end().to_owned()).collect();
-    Reference { n: citation.n, title: citation.title.clone(), block: block.join("\n") }
 }
 
 pub(super) fn milliseconds(since: Instant) -> f64 {

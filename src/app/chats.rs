@@ -7,7 +7,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::control;
 use super::house::ChatHouse;
+use super::service::Watched;
 use super::{App, AppError, Loaded};
 use crate::chat::clock;
 use crate::chat::connection::Connection;
@@ -26,6 +28,7 @@ use crate::store::{Retention, Store};
 /// How long answers that are being written may take to come to rest when the service stops.
 const REST_MAX: Duration = Duration::from_secs(10);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+const EXPORT_INTERVAL: Duration = Duration::from_secs(3600);
 /// Passages offered to an inline question.
 const INLINE_QUOTES: usize = 5;
 
@@ -33,6 +36,7 @@ const INLINE_QUOTES: usize = 5;
 pub struct Chats {
     store: Store,
     tasks: TaskTracker,
+    connections: Vec<Watched>,
 }
 
 impl App {
@@ -46,15 +50,15 @@ impl App {
         if settings.slack.bot_token.is_empty() && settings.telegram.token.is_empty() {
             return Ok(None);
         }
-        let folder = self.data().join("store");
+        let folder = self.store_folder();
         let store = tokio::task::spawn_blocking(move || Store::open(&folder)).await.map_err(AppError::Panicked)??;
         loaded.answerer.remember(Arc::new(store.clone()));
         let house = ChatHouse::new(self, loaded);
         let limits = DeskLimits {
-            quota: QuotaLimits {
+            quota: self.live(|settings| QuotaLimits {
                 person_per_hour: settings.chat.person_per_hour,
                 all_per_hour: settings.chat.all_per_hour,
-            },
+            }),
             // One place, in the model's queue and among all questions, is left to the chat page.
             answers_max: (settings.inference.slots + settings.inference.queue_max)
                 .min(settings.answer.questions_max)
@@ -64,6 +68,7 @@ impl App {
         let records = Records::new(store.clone());
         let shared = Shared::new(house.clone(), records, limits, stop.clone()).await?;
         let opening = Arc::new(Opening {
+            app: self.clone(),
             settings: settings.clone(),
             shared,
             house: house.clone(),
@@ -72,15 +77,23 @@ impl App {
         });
         let slack = opening.slack().await?;
         let telegram = opening.telegram().await?;
-        house.watch(vec![("Slack", slack), ("Telegram", telegram)]);
+        let connections = vec![("Slack", slack), ("Telegram", telegram)];
+        house.watch(connections.clone());
         opening.tasks.spawn(forget_regularly(store.clone(), stop.clone()));
+        opening.tasks.spawn(export_regularly(store.clone(), stop.clone()));
+        opening.tasks.spawn(control::serve(self.data().to_owned(), store.clone(), stop.clone()));
         let tasks = opening.tasks.clone();
         tasks.close();
-        Ok(Some(Chats { store, tasks }))
+        Ok(Some(Chats { store, tasks, connections }))
     }
 }
 
 impl Chats {
+    /// How the connections stand, for whoever watches them.
+    pub fn connections(&self) -> Vec<Watched> {
+        self.connections.clone()
+    }
+
     /// Waits until the platforms have come to rest; to be called after the stop token was cancelled. What did not come to
     /// rest in time is in the store, and the next start goes on with it.
     pub async fn rest(self) {
@@ -96,6 +109,7 @@ impl Chats {
 
 /// What the platforms are opened with.
 struct Opening {
+    app: App,
     settings: Settings,
     shared: Arc<Shared>,
     house: Arc<ChatHouse>,
@@ -126,7 +140,7 @@ impl Opening {
             tracing::info!(workspace = identity.team_name, "Slack knows the bot");
             let opened = SlackSurface::new(&options, identity.clone()).map_err(AppError::from);
             let opened = match opened {
-                Ok(surface) => opening.desk(Platform::Slack, Arc::new(surface), opening.settings.slack.everyone).await,
+                Ok(surface) => opening.desk(Platform::Slack, Arc::new(surface)).await,
                 Err(error) => Err(error),
             };
             let Some(desk) = told(opened, &health) else { return };
@@ -165,7 +179,7 @@ impl Opening {
             }
             let opened = TelegramSurface::new(&options, identity.clone()).map_err(AppError::from);
             let opened = match opened {
-                Ok(surface) => opening.desk(Platform::Telegram, Arc::new(surface), false).await,
+                Ok(surface) => opening.desk(Platform::Telegram, Arc::new(surface)).await,
                 Err(error) => Err(error),
             };
             let Some(desk) = told(opened, &health) else { return };
@@ -177,19 +191,13 @@ impl Opening {
         Ok(watched)
     }
 
-    async fn desk<S: Surface>(
-        &self,
-        platform: Platform,
-        surface: Arc<S>,
-        everyone: bool,
-    ) -> Result<Arc<Desk<S>>, AppError> {
-        let settings = &self.settings.chat;
-        let rules = AccessRules {
-            admins: settings.admins.clone(),
-            members: settings.members.clone(),
-            everyone,
-            mentions_only: settings.mentions_only.clone(),
-        };
+    async fn desk<S: Surface>(&self, platform: Platform, surface: Arc<S>) -> Result<Arc<Desk<S>>, AppError> {
+        let rules = self.app.live(move |settings| AccessRules {
+            admins: settings.chat.admins.clone(),
+            members: settings.chat.members.clone(),
+            everyone: platform == Platform::Slack && settings.slack.everyone,
+            mentions_only: settings.chat.mentions_only.clone(),
+        });
         let desk = Desk::new(platform, Arc::clone(&self.shared), surface, rules);
         let resumed = desk.resume().await?;
         if resumed > 0 {
@@ -247,6 +255,21 @@ async fn forget_regularly(store: Store, stop: CancellationToken) {
             Ok(Ok(swept)) if swept.removed > 0 => tracing::info!(rows = swept.removed, "forgotten by age"),
             Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "old rows were not removed"),
             _ => {}
+        }
+    }
+}
+
+/// Keeps exports of the store, for the day on which its database is damaged.
+async fn export_regularly(store: Store, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(EXPORT_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let store = store.clone();
+        match tokio::task::spawn_blocking(move || store.export(clock::now())).await {
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the store was not exported");
+            }
+            Err(panicked) => tracing::error!(%panicked, "the store was not exported"),
+            Ok(Ok(_)) => {}
         }
     }
 }

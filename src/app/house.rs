@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::metering::origin;
 use super::{App, IndexScope, Indexing, Loaded};
 use crate::answer::{AnswerEvent, Answerer};
 use crate::chat::connection::Connection;
 use crate::chat::house::{Condition, House, ReindexEvent};
-use crate::domain::{Citation, PassageId, Question, Reader};
+use crate::domain::{Citation, PassageId, Platform, Question, Reader};
 use crate::ingest::Progress;
-use crate::telemetry;
+use crate::telemetry::{self, Measured};
 
 /// Progress that waits for a slow reader; what does not fit is left out.
 const EVENTS_MAX: usize = 16;
@@ -68,6 +69,10 @@ impl House for ChatHouse {
             }
         };
         passages.iter().all(shows)
+    }
+
+    fn rated(&self, platform: Platform, helpful: bool) {
+        self.app.meter().note(Measured::Rated { from: origin(platform), helpful });
     }
 
     fn condition(&self) -> Condition {

@@ -12,6 +12,7 @@ use crate::answer::Answerer;
 use crate::domain::Collection;
 use crate::ingest::{FolderWatch, IndexReport, IngestError, NoProgress, Progress};
 use crate::retrieval::RetrievalError;
+use crate::telemetry::Measured;
 
 /// So long nothing must have changed in the folders before they are read.
 const QUIET: Duration = Duration::from_secs(1);
@@ -46,7 +47,13 @@ impl Indexing {
             return Err(RetrievalError::Locked(self.app.index_store().root().to_owned()).into());
         }
         let _running = Running(&self.is_running);
-        let report = self.app.index(self.answerer.searcher().embedder(), scope, progress, None, &self.stop)?;
+        let start = Instant::now();
+        let report = self.app.index(self.answerer.searcher().embedder(), scope, progress, None, &self.stop);
+        if !report.as_ref().is_err_and(AppError::is_temporary) {
+            let seconds = start.elapsed().as_secs_f64();
+            self.app.meter().note(Measured::Indexed { is_done: report.is_ok(), seconds });
+        }
+        let report = report?;
         self.adopt()?;
         Ok(report)
     }

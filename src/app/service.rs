@@ -4,14 +4,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Indexing, Loaded};
+use super::{Indexing, Loaded, liveness};
 use crate::answer::{AnswerEvent, Answerer};
+use crate::chat::connection::Connection;
 use crate::chat::web::{Answering, DocumentError, SampleQuestion, ServiceStatus};
 use crate::domain::{Language, Passage, PassageId, Question, Reader};
 use crate::prompt::{self, FailureReason};
+use crate::telemetry::{IndexStanding, Meter, Standing};
 
 /// How often the service looks whether the index has a new generation.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
@@ -19,8 +21,15 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// What the chat page talks to. Made before the models are loaded, so that the page can say that they are.
 pub struct Service {
     parts: OnceLock<Parts>,
+    connections: OnceLock<Vec<Watched>>,
     samples: Vec<SampleQuestion>,
+    meter: Arc<Meter>,
+    /// What does not do its work.
+    failing: watch::Sender<Option<String>>,
 }
+
+/// A chat platform and how its connection stands.
+pub type Watched = (&'static str, watch::Receiver<Connection>);
 
 struct Parts {
     answerer: Arc<Answerer>,
@@ -30,15 +39,28 @@ struct Parts {
 }
 
 impl Service {
-    pub fn new(samples: Vec<SampleQuestion>) -> Arc<Self> {
-        Arc::new(Service { parts: OnceLock::new(), samples })
+    pub fn new(samples: Vec<SampleQuestion>, meter: Arc<Meter>) -> Arc<Self> {
+        let failing = watch::Sender::default();
+        Arc::new(Service { parts: OnceLock::new(), connections: OnceLock::new(), samples, meter, failing })
+    }
+
+    /// What `metrics` tells of the platforms. A second call changes nothing.
+    pub fn watch(&self, connections: Vec<Watched>) {
+        let _ = self.connections.set(connections);
     }
 
     /// From now on questions are taken. A second call changes nothing.
     pub fn ready(&self, loaded: &Loaded) {
-        let Loaded { answerer, indexing, model } = loaded;
+        let Loaded { answerer, indexing, model, .. } = loaded;
         let (answerer, indexing) = (Arc::clone(answerer), Arc::clone(indexing));
         let _ = self.parts.set(Parts { answerer, indexing, model: model.clone() });
+    }
+
+    /// Looks after the parts, for systemd and `healthz`, until `stop` is cancelled.
+    pub fn watch_over(&self, loaded: &Loaded, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let searcher = Arc::clone(loaded.answerer.searcher());
+        let parts = liveness::Parts { searcher, engine: loaded.engine.clone() };
+        liveness::watch_over(parts, self.failing.clone(), stop)
     }
 
     /// Follows the index until `stop` is cancelled.
@@ -93,5 +115,27 @@ impl Answering for Service {
                 }
             }
         }
+    }
+    fn failing(&self) -> Option<String> {
+        self.failing.borrow().clone()
+    }
+
+    fn metrics(&self) -> String {
+        let connections =
+            self.connections.get().into_iter().flatten().filter_map(|(name, state)| match &*state.borrow() {
+                Connection::Off => None,
+                state => Some((*name, *state == Connection::Connected)),
+            });
+        let parts = self.parts.get();
+        let index = parts.map(|parts| {
+            let generation = parts.answerer.searcher().generation();
+            let summary = generation.summary();
+            IndexStanding { documents: summary.documents, passages: summary.passages, built_at: summary.built_at }
+        });
+        self.meter.render(&Standing {
+            questions_in_work: parts.map_or(0, |parts| parts.answerer.in_work()),
+            index,
+            connections: connections.collect(),
+        })
     }
 }

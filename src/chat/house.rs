@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::AnswerEvent;
-use crate::domain::{Citation, PassageId, Question, Reader};
+use crate::domain::{Citation, PassageId, Platform, Question, Reader};
 
 pub trait House: Send + Sync + 'static {
     /// The events of one answer, through a bounded channel. Returns at once. Cancelling `cancel` or dropping the receiver
@@ -18,6 +18,9 @@ pub trait House: Send + Sync + 'static {
 
     /// Whether all these passages are still in the index, and this reader may see them. Blocks.
     fn still_shows(&self, passages: &[PassageId], reader: &Reader) -> bool;
+
+    /// Somebody said of an answer whether it helped. Must not block.
+    fn rated(&self, platform: Platform, helpful: bool);
 
     /// How the house stands. Must not block.
     fn condition(&self) -> Condition;

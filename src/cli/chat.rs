@@ -38,7 +38,7 @@ impl ChatArguments {
             }
             let mut events = parts.answerer.ask(Question::new(line, Reader::Operator), stop.clone());
             if let Err(error) = print_answer(&mut events, &mut out).await {
-                super::report(&error.into());
+                super::tell(&error.into());
             }
         }
     }

@@ -41,7 +41,7 @@ impl DemoArguments {
         bring_up_to_date(&app, &stop).await?;
         let Some(loaded) = app.load(&stop).await? else { return Ok(()) };
         if let Some(page) = &page {
-            page.ready(&loaded, &stop);
+            page.ready(&loaded, None, &stop);
         }
         for (text, language) in SAMPLES {
             output::line(format!("\n> {text}\n"))?;

@@ -1,6 +1,7 @@
 //! One file per subcommand. Results go to stdout, everything else to stderr.
 
 mod ask;
+mod backup;
 mod bench;
 mod chat;
 mod demo;
@@ -11,6 +12,7 @@ mod forget;
 mod index;
 mod models;
 mod output;
+mod report;
 mod search;
 mod serve;
 
@@ -22,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
 use crate::settings::{self, Overrides, SettingsError};
-use crate::telemetry::Verbosity;
+use crate::telemetry::{self, LogForm, Verbosity};
 
 /// Answers a team's questions from the team's own documents.
 #[derive(Debug, Parser)]
@@ -59,8 +61,16 @@ enum Command {
     /// List, fetch and verify models
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Copy store, index and settings into a new folder, while the service runs or not
+    Backup(backup::BackupArguments),
+    /// Bring back what a backup holds
+    Restore(backup::RestoreArguments),
+    /// Bring the store to the layout of this version
+    Migrate(backup::MigrateArguments),
     /// Check settings, models, index, disk and memory
     Doctor(doctor::DoctorArguments),
+    /// Print how the service fared: answers, times, memory, ratings
+    Report(report::ReportArguments),
     /// Measure speed
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -71,7 +81,7 @@ enum Command {
 
 impl Arguments {
     /// How much this command logs.
-    pub fn verbosity(&self) -> Verbosity {
+    fn verbosity(&self) -> Verbosity {
         match self.command {
             Command::Serve(_) => Verbosity::Normal,
             _ => Verbosity::Quiet,
@@ -83,17 +93,27 @@ impl Arguments {
     /// # Errors
     /// What the command could not do; [`exit_code`] tells how the process should end.
     pub fn run(self) -> anyhow::Result<()> {
+        let verbosity = self.verbosity();
         // The child that extracts a file needs neither settings nor a runtime.
         if let Command::Extract(arguments) = self.command {
+            telemetry::log_to_stderr(verbosity, LogForm::Text);
             return arguments.run();
         }
-        let overrides = Overrides { file: self.config, data: self.data };
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let overrides = Overrides { file: self.config, data: self.data, credentials };
         if let Command::Doctor(arguments) = self.command {
+            telemetry::log_to_stderr(verbosity, LogForm::Text);
             return arguments.run(&overrides);
         }
-        let app = App::new(settings::load(&overrides)?)?;
+        let settings = settings::load(&overrides)?;
+        let form = match settings.telemetry.log {
+            settings::LogForm::Text => LogForm::Text,
+            settings::LogForm::Json => LogForm::Json,
+        };
+        telemetry::log_to_stderr(verbosity, form);
+        let app = App::new(settings)?;
         match self.command {
-            Command::Serve(arguments) => block_on(arguments.run(app)),
+            Command::Serve(arguments) => block_on(arguments.run(app, overrides)),
             Command::Demo(arguments) => block_on(arguments.run(&app)),
             Command::Index(arguments) => block_on(arguments.run(app)),
             Command::Forget(arguments) => arguments.run(&app),
@@ -103,6 +123,10 @@ impl Arguments {
             Command::Eval(arguments) => block_on(arguments.run(&app)),
             Command::Models(command) => command.run(app.models()),
             Command::Bench(command) => command.run(&app),
+            Command::Report(arguments) => arguments.run(&app),
+            Command::Backup(arguments) => arguments.run(&app),
+            Command::Restore(arguments) => arguments.run(&app),
+            Command::Migrate(arguments) => arguments.run(&app),
             Command::Doctor(_) | Command::Extract(_) => Ok(()),
         }
     }
@@ -143,7 +167,7 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 }
 
 /// Prints an error as one line: what happened, then the causes that it does not tell itself.
-pub fn report(error: &anyhow::Error) {
+pub fn tell(error: &anyhow::Error) {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !line.contains(&cause) {

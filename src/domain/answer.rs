@@ -41,7 +41,7 @@ impl Citation {
 }
 
 /// Milliseconds, from the question's arrival where nothing else is said; `None` for a step that was not needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnswerTimings {
     /// Passages found.
     pub retrieve: f64,
@@ -53,13 +53,15 @@ pub struct AnswerTimings {
     pub added: f64,
     /// First text shown to the reader: the best passage, quoted, or the abstention.
     pub first_text: f64,
+    /// How long the model was busy with other answers, not counted from the arrival; `None` if it was not asked.
+    pub wait: Option<f64>,
     /// First token out of the model.
     pub first_token: Option<f64>,
     pub total: f64,
 }
 
 /// What the model read and wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenCounts {
     pub prompt: usize,
     /// Tokens that the prompt was allowed to have, by its own limit and by the time until the first word.
@@ -82,6 +84,8 @@ pub struct Answer {
     pub citations: Vec<Citation>,
     pub timings_ms: AnswerTimings,
     pub tokens: TokenCounts,
+    /// Sentences that the model wrote and no passage says: nobody saw them.
+    pub withheld: usize,
     /// The message that it was given to before, if people confirmed it there.
     #[serde(skip)]
     pub copy_of: Option<QuestionKey>,

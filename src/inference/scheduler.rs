@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,8 @@ struct Slot {
 #[derive(Debug, Default)]
 pub(super) struct Load {
     running: Mutex<Vec<Remaining>>,
+    /// When the last step began, or the thread began to wait for work.
+    turned: Mutex<Option<Instant>>,
 }
 
 /// Of one generation.
@@ -62,8 +64,17 @@ impl Load {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How long the step has taken so far that is being made; `None`: there is nothing to do.
+    pub(super) fn in_step(&self) -> Option<Duration> {
+        if self.running().is_empty() {
+            return None;
+        }
+        self.turned.lock().unwrap_or_else(PoisonError::into_inner).map(|turned| turned.elapsed())
+    }
+
     fn set(&self, running: impl Iterator<Item = Remaining>) {
         let mut shared = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         shared.clear();
         shared.extend(running);
     }
@@ -262,5 +273,20 @@ impl Scheduler {
 impl Slot {
     fn is_writing(&self) -> bool {
         self.work.as_ref().is_some_and(|work| work.unread(&self.cache) == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_step_that_is_being_made_takes_time() {
+        let load = Load::default();
+        assert_eq!(load.in_step(), None);
+        load.set([Remaining { prompt_tokens: 3, new_tokens: 2 }].into_iter());
+        assert!(load.in_step().is_some_and(|step| step < Duration::from_secs(3600)));
+        load.set(std::iter::empty());
+        assert_eq!(load.in_step(), None);
     }
 }

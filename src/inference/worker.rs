@@ -214,6 +214,12 @@ impl Engine {
         self.context_tokens
     }
 
+    /// Whether the thread is gone, or has made one step for longer than any step takes.
+    pub fn is_stuck(&self, step_max: Duration) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_none_or(JoinHandle::is_finished) || self.load.in_step().is_some_and(|step| step > step_max)
+    }
+
     /// Takes no more jobs, ends the running ones as cancelled and the waiting ones as stopped, and joins the thread.
     /// Whoever wants to let work finish waits for its events first. Blocks for at most one layer of a step.
     pub fn stop(&self) {

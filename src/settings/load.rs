@@ -25,11 +25,23 @@ pub struct Overrides {
     pub file: Option<PathBuf>,
     /// `--data DIR`
     pub data: Option<PathBuf>,
+    /// Folder with a file for each secret that systemd hands over (`LoadCredential=`).
+    pub credentials: Option<PathBuf>,
 }
+
+/// Secrets that systemd may hand over, and the names of their files.
+const CREDENTIALS: &[(&str, &str)] = &[
+    ("slack.app_token", "slack_app_token"),
+    ("slack.bot_token", "slack_bot_token"),
+    ("telegram.token", "telegram_token"),
+    ("telegram.webhook_secret", "telegram_webhook_secret"),
+];
+/// Before the name of a file that was loaded with the folder it lies in.
+const OF_FOLDER: &str = "credentials_";
 
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    #[error("cannot read the settings file {path}: {source}")]
+    #[error("cannot read the settings in {path}: {source}")]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{origin}: {reason}")]
     Syntax { origin: String, reason: String },
@@ -86,6 +98,11 @@ fn load_from(overrides: &Overrides, environment: Environment) -> Result<Settings
         refuse_unknown(&file.collect().map_err(|e| told(e, &origin))?, &origin, &known)?;
         builder = builder.add_source(file);
     }
+    if let Some(folder) = &overrides.credentials {
+        for (key, secret) in credentials(folder)? {
+            builder = builder.set_override(key, secret).map_err(|e| told(e, "credentials"))?;
+        }
+    }
     let origin = "environment".to_owned();
     refuse_unknown(&environment.collect().map_err(|e| told(e, &origin))?, &origin, &known)?;
     builder = builder.add_source(environment);
@@ -104,6 +121,21 @@ fn load_from(overrides: &Overrides, environment: Environment) -> Result<Settings
         Some((key, reason)) => Err(SettingsError::Value { origin, key, reason }),
         None => Ok(settings),
     }
+}
+
+/// The secrets that lie in a folder, by their keys.
+fn credentials(folder: &Path) -> Result<Vec<(&'static str, String)>, SettingsError> {
+    let mut found = Vec::new();
+    for (key, name) in CREDENTIALS {
+        for path in [folder.join(name), folder.join(format!("{OF_FOLDER}{name}"))] {
+            match std::fs::read_to_string(&path) {
+                Ok(secret) => found.push((*key, secret.trim().to_owned())),
+                Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(SettingsError::Unreadable { path, source }),
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Settings {
@@ -219,7 +251,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cervella.toml");
         std::fs::write(&path, text).unwrap();
-        let overrides = Overrides { file: Some(path), data: None };
+        let overrides = Overrides { file: Some(path), ..Overrides::default() };
         load_from(&overrides, environment(Map::new()))
     }
 
@@ -234,6 +266,21 @@ mod tests {
         for part in parts {
             assert!(message.contains(part), "`{message}` does not tell `{part}`");
         }
+    }
+
+    #[test]
+    fn secrets_that_systemd_hands_over_count_more_than_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("telegram_token"), "1:of-systemd\n").unwrap();
+        std::fs::write(folder.path().join("credentials_slack_app_token"), "xapp-1").unwrap();
+        std::fs::write(folder.path().join("credentials_slack_bot_token"), "xoxb-1").unwrap();
+        let file = folder.path().join("cervella.toml");
+        std::fs::write(&file, "[telegram]\ntoken = \"1:of-the-file\"\n").unwrap();
+        let overrides =
+            Overrides { file: Some(file), credentials: Some(folder.path().to_owned()), ..Overrides::default() };
+        let settings = load_from(&overrides, environment(Map::new())).unwrap();
+        assert_eq!(settings.telegram.token.reveal(), "1:of-systemd");
+        assert_eq!((settings.slack.app_token.reveal(), settings.slack.bot_token.reveal()), ("xapp-1", "xoxb-1"));
     }
 
     #[test]
@@ -321,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_settings_file_that_is_not_there_is_refused() {
-        let overrides = Overrides { file: Some("/no/such/cervella.toml".into()), data: None };
+        let overrides = Overrides { file: Some("/no/such/cervella.toml".into()), ..Overrides::default() };
         refused(load_from(&overrides, environment(Map::new())), &["/no/such/cervella.toml"]);
     }
 }

@@ -10,6 +10,6 @@ pub use knowledge::{CollectionSettings, KnowledgeSettings};
 pub use load::{Overrides, SettingsError, load};
 pub use secret::Secret;
 pub use sections::{
-    AnswerSettings, ChatSettings, DataSettings, InferenceSettings, KvPrecision, ModelsSettings, RetrievalSettings,
-    Settings, SlackSettings, TelegramSettings, WebSettings, WeightPrecision,
+    AnswerSettings, ChatSettings, DataSettings, InferenceSettings, KvPrecision, LogForm, ModelsSettings,
+    RetrievalSettings, Settings, SlackSettings, TelegramSettings, TelemetrySettings, WebSettings, WeightPrecision,
 };

@@ -2,24 +2,31 @@
 
 use std::fmt;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Printed and serialized as `***`; [`Secret::reveal`] is the only way to its text.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+/// Printed and serialized as `***`, wiped from memory when it is dropped; [`Secret::reveal`] is the only way to its text.
+#[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct Secret(SecretString);
 
 impl Secret {
     pub fn reveal(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.reveal().is_empty()
     }
 
     fn shown(&self) -> &'static str {
-        if self.0.is_empty() { "" } else { "***" }
+        if self.reveal().is_empty() { "" } else { "***" }
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.reveal() == other.reveal()
     }
 }
 

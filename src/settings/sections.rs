@@ -24,6 +24,7 @@ pub struct Settings {
     pub chat: ChatSettings,
     pub slack: SlackSettings,
     pub telegram: TelegramSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -268,6 +269,29 @@ impl ChatSettings {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TelemetrySettings {
+    pub log: LogForm,
+    /// Days for which what was measured is kept.
+    pub keep_days: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogForm {
+    #[default]
+    Text,
+    /// One object on each line.
+    Json,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        TelemetrySettings { log: LogForm::Text, keep_days: 90 }
+    }
+}
+
 fn is_web_address(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     host.is_some_and(|host| host.starts_with(|c: char| c.is_alphanumeric() || c == '['))
@@ -309,6 +333,7 @@ impl Settings {
             .or_else(|| within("answer.questions_max", self.answer.questions_max, 1, 256))
             .or_else(|| within("chat.person_per_hour", self.chat.person_per_hour, 1, 100_000))
             .or_else(|| within("chat.all_per_hour", self.chat.all_per_hour, 1, 100_000))
+            .or_else(|| within("telemetry.keep_days", self.telemetry.keep_days as usize, 1, 3650))
             .or_else(|| self.chat.nonsense())
             .or_else(|| {
                 let half = self.slack.app_token.is_empty() != self.slack.bot_token.is_empty();

@@ -26,6 +26,8 @@ pub enum StoreError {
     TimedOut,
     #[error("the store cannot be read")]
     Damaged,
+    #[error("the export {} cannot be used: {what}", path.display())]
+    Export { path: PathBuf, what: String },
     #[error("the {what} cannot be read")]
     DamagedRow { what: String },
     #[error("the {what} cannot be written as JSON")]

@@ -25,9 +25,14 @@ pub(super) fn run(engine: &Engine) -> Result<(), StoreError> {
     run_steps(engine, STEPS)
 }
 
+/// The newest layout that this version knows.
+pub(super) fn known() -> u32 {
+    STEPS.len() as u32
+}
+
 fn run_steps(engine: &Engine, steps: &[Step]) -> Result<(), StoreError> {
     let known = steps.len() as u32;
-    let found = format(engine)?;
+    let found = layout(engine)?;
     if found > known {
         return Err(StoreError::Newer { found, known });
     }
@@ -35,13 +40,19 @@ fn run_steps(engine: &Engine, steps: &[Step]) -> Result<(), StoreError> {
         step(engine)?;
         // What the step wrote must not come to the disk after the number that says it is there.
         engine.flush()?;
-        engine.set_format(&frame::seal(FORMAT, number.to_string().as_bytes())[0])?;
+        set_layout(engine, number)?;
         tracing::info!(layout = number, "the layout of the store was brought up to date");
     }
     Ok(())
 }
 
-fn format(engine: &Engine) -> Result<u32, StoreError> {
+/// Says that the rows have this layout. On the disk when this returns.
+pub(super) fn set_layout(engine: &Engine, number: u32) -> Result<(), StoreError> {
+    engine.set_format(&frame::seal(FORMAT, number.to_string().as_bytes())[0])
+}
+
+/// The layout of a store; 0: it is empty.
+pub(super) fn layout(engine: &Engine) -> Result<u32, StoreError> {
     let Some(bytes) = engine.format()? else { return Ok(0) };
     let payload = frame::open(FORMAT, &[bytes]).map_err(|_| StoreError::Damaged)?;
     serde_json::from_slice(&payload).map_err(|_| StoreError::Damaged)
@@ -61,13 +72,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = Key::new(Kind::Flag).text("step");
         let engine = Engine::open(folder.path()).unwrap();
-        assert_eq!(format(&engine).unwrap(), 0);
+        assert_eq!(layout(&engine).unwrap(), 0);
         run(&engine).unwrap();
-        assert_eq!(format(&engine).unwrap(), 1);
+        assert_eq!(layout(&engine).unwrap(), 1);
         assert_eq!(engine.read::<u32>(&key).unwrap(), None);
 
         run_steps(&engine, &[step_0001::run, second]).unwrap();
-        assert_eq!((format(&engine).unwrap(), engine.read::<u32>(&key).unwrap()), (2, Some(2)));
+        assert_eq!((layout(&engine).unwrap(), engine.read::<u32>(&key).unwrap()), (2, Some(2)));
 
         engine.put(&key, &7).unwrap();
         run_steps(&engine, &[step_0001::run, second]).unwrap();

@@ -11,6 +11,7 @@ mod confirmed;
 mod conversations;
 mod engine;
 mod error;
+mod export;
 mod feedback;
 mod flags;
 mod frame;
@@ -35,6 +36,7 @@ pub use access::{AccessEntry, Standing};
 pub use audit::AuditEntry;
 pub use conversations::Conversation;
 pub use error::StoreError;
+pub use export::{ExportSummary, check as check_export, restore as restore_export};
 pub use feedback::{Feedback, FeedbackVerdict};
 pub use inbox::{Accepted, InboxId};
 pub use outbox::{DeliveredMessage, Delivery};
@@ -64,6 +66,7 @@ struct Inner {
     sweep_at: Mutex<Option<Key>>,
     damaged_rows: u64,
     put_aside: Option<PathBuf>,
+    restored_from: Option<i64>,
     folder: PathBuf,
     /// Dropped last, when nobody writes any more.
     _lock: FolderLock,
@@ -71,7 +74,8 @@ struct Inner {
 
 impl Store {
     /// Opens the store in this folder, which is made when it is missing, and brings its layout up to date. A store that
-    /// cannot be read is put aside under `<folder>.damaged-<unix time>` and a fresh one is opened.
+    /// cannot be read is put aside under `<folder>.damaged-<unix time>`, and its newest export takes its place, or else a fresh
+    /// one.
     ///
     /// # Errors
     /// `Locked` when another process has it open, `Newer` when a later version wrote it, errors of the disk.
@@ -92,6 +96,7 @@ impl Store {
             sweep_at: Mutex::new(None),
             damaged_rows,
             put_aside: opened.put_aside,
+            restored_from: opened.restored_from,
             folder: folder.to_owned(),
             _lock: opened.lock,
         })))
@@ -102,9 +107,22 @@ impl Store {
         self.0.put_aside.as_deref()
     }
 
+    /// When the export was made that took the place of the store that was put aside, in unix time.
+    pub fn restored_from(&self) -> Option<i64> {
+        self.0.restored_from
+    }
+
     /// Rows that could not be read when the store was opened.
     pub fn damaged_rows(&self) -> u64 {
         self.0.damaged_rows
+    }
+
+    /// The number of the layout of its rows.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn layout(&self) -> Result<u32, StoreError> {
+        self.with(migrations::layout)
     }
 
     /// Returns when everything written before is on the disk.

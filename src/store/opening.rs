@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::StoreError;
 use super::engine::{Engine, Range};
 use super::keys::{Key, Kind};
-use super::migrations;
+use super::{export, migrations};
 
 const LOCK: &str = "LOCK";
 
@@ -26,6 +26,8 @@ pub(super) struct Opened {
     pub engine: Engine,
     pub survey: Survey,
     pub put_aside: Option<PathBuf>,
+    /// Unix time of the export that was read instead.
+    pub restored_from: Option<i64>,
     pub lock: FolderLock,
 }
 
@@ -42,20 +44,37 @@ pub(super) struct Survey {
 pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     let lock = lock(folder)?;
     match start(folder) {
-        Ok((engine, survey)) => Ok(Opened { engine, survey, put_aside: None, lock }),
+        Ok((engine, survey)) => Ok(Opened { engine, survey, put_aside: None, restored_from: None, lock }),
         Err(StoreError::Damaged) => {
-            let aside = put_aside(folder)?;
+            let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+            let aside = put_aside(folder, "damaged", now)?;
+            drop(lock);
+            let lock = self::lock(folder)?;
+            let restored_from = restore(folder)?;
+            let export = restored_from.and_then(|at| jiff::Timestamp::from_second(at).ok());
             tracing::error!(
                 folder = %folder.display(),
                 put_aside = %aside.display(),
-                "the store cannot be read: it was put aside and an empty one was opened"
+                "the store cannot be read: it was put aside, and {} took its place",
+                export.map_or_else(|| "an empty one".to_owned(), |at| format!("the export of {at}"))
             );
-            drop(lock);
-            let lock = self::lock(folder)?;
             let (engine, survey) = start(folder)?;
-            Ok(Opened { engine, survey, put_aside: Some(aside), lock })
+            Ok(Opened { engine, survey, put_aside: Some(aside), restored_from, lock })
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Fills an empty store from its newest export; returns when that was made.
+fn restore(folder: &Path) -> Result<Option<i64>, StoreError> {
+    let Some((at, path)) = export::newest(folder) else { return Ok(None) };
+    match export::import(&path, folder) {
+        Ok(_) => Ok(Some(at)),
+        Err(error) if error.ends_the_database() => Err(error),
+        Err(error) => {
+            tracing::error!("the export of the store cannot be used: {error}");
+            Ok(None)
+        }
     }
 }
 
@@ -66,9 +85,14 @@ pub(super) fn reopen(folder: &Path) -> Result<Engine, StoreError> {
 
 fn start(folder: &Path) -> Result<(Engine, Survey), StoreError> {
     remove_leftovers(folder)?;
+    let had_data = fs::metadata(folder.join("db")).is_ok_and(|data| data.len() > 0);
     // sled panics on some kinds of damage.
     catch_unwind(|| {
         let engine = open_engine(folder)?;
+        // A small file of nothing but noise is an empty database to sled.
+        if had_data && migrations::layout(&engine)? == 0 && export::newest(folder).is_some() {
+            return Err(StoreError::Damaged);
+        }
         migrations::run(&engine)?;
         let survey = survey(&engine)?;
         Ok((engine, survey))
@@ -141,7 +165,7 @@ fn survey(engine: &Engine) -> Result<Survey, StoreError> {
     Ok(survey)
 }
 
-fn lock(folder: &Path) -> Result<FolderLock, StoreError> {
+pub(super) fn lock(folder: &Path) -> Result<FolderLock, StoreError> {
     fs::create_dir_all(folder).map_err(StoreError::folder("create", folder))?;
     let path = folder.join(LOCK);
     let file = File::options()
@@ -179,12 +203,11 @@ fn remove_leftovers(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Renames the folder and returns its new name.
-fn put_aside(folder: &Path) -> Result<PathBuf, StoreError> {
-    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+/// Renames the folder, after a word and the time, and returns its new name.
+pub(super) fn put_aside(folder: &Path, word: &str, now: u64) -> Result<PathBuf, StoreError> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let aside = (0..u64::MAX)
-        .map(|later| folder.with_file_name(format!("{name}.damaged-{}", now + later)))
+    let aside = (now..u64::MAX)
+        .map(|at| folder.with_file_name(format!("{name}.{word}-{at}")))
         .find(|aside| !aside.exists())
         .unwrap_or_default();
     fs::rename(folder, &aside).map_err(StoreError::folder("put aside", folder))?;

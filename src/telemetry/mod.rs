@@ -1,16 +1,23 @@
-//! How the process tells of itself: logs on stderr and word to systemd. Neither holds the text of a question, a
-//! document or a secret.
+//! How the process tells of itself: logs on stderr, word to systemd, and what it measures. None holds the text of a
+//! question, a document or a secret.
 
+mod measurements;
+mod meter;
+mod metrics;
 mod recent;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+pub use measurements::{Measured, Measurement, Origin, measurements_since};
+pub use meter::Meter;
+pub use metrics::{IndexStanding, Standing, tokens_per_second};
 pub use recent::{RecentError, recent_errors};
 
 /// How much is logged.
@@ -20,6 +27,14 @@ pub enum Verbosity {
     Quiet,
     /// What an operator wants to know: the daemon.
     Normal,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogForm {
+    Text,
+    /// One object on each line.
+    Json,
 }
 
 /// Libraries that write what they send and receive into their logs, tokens in addresses included. What matters of it is
@@ -45,7 +60,7 @@ const TALKATIVE: &[&str] = &[
 
 /// Sends logs to stderr; `RUST_LOG` overrides the verbosity of Cervella itself. Libraries are heard when they warn, and
 /// those that would tell a secret never.
-pub fn log_to_stderr(verbosity: Verbosity) {
+pub fn log_to_stderr(verbosity: Verbosity, form: LogForm) {
     let default = match verbosity {
         Verbosity::Quiet => "warn,ort=error",
         Verbosity::Normal => "info,ort=error",
@@ -53,6 +68,10 @@ pub fn log_to_stderr(verbosity: Verbosity) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let terminal = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false);
+    let lines = match form {
+        LogForm::Text => lines.boxed(),
+        LogForm::Json => lines.json().boxed(),
+    };
     let discreet = filter_fn(|metadata| may_be_logged(metadata.target(), metadata.level()));
     // A second call, as in tests, keeps the first subscriber.
     let _ = tracing_subscriber::registry().with(discreet).with(filter).with(lines).with(recent::KeepErrors).try_init();
@@ -66,6 +85,16 @@ fn may_be_logged(target: &str, level: &Level) -> bool {
 /// Tells systemd that questions are answered from now on; without systemd nothing happens.
 pub fn notify_ready() {
     notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// How often systemd wants to hear that the service does its work; `None`: never.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// Tells systemd that the service does its work.
+pub fn notify_at_work() {
+    notify(&[sd_notify::NotifyState::Watchdog]);
 }
 
 /// Tells systemd that the service is going down.

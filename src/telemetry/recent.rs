@@ -1,6 +1,6 @@
-//! The newest errors of this process, for those who ask how it stands.
+//! The errors of this process: the newest ones, for those who ask how it stands, and how many each room had.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use tracing_subscriber::layer::{Context, Layer};
 const ERRORS_KEPT: usize = 3;
 
 static RECENT: Mutex<VecDeque<RecentError>> = Mutex::new(VecDeque::new());
+static BY_ROOM: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
 /// An error as it was logged, without its details.
 #[derive(Clone, Debug)]
@@ -31,6 +32,19 @@ pub fn recent_errors() -> Vec<RecentError> {
     RECENT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
 }
 
+/// How many errors each room has logged; those of libraries under their own names.
+pub(super) fn errors_by_room() -> BTreeMap<&'static str, u64> {
+    BY_ROOM.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn room_of(target: &'static str) -> &'static str {
+    let mut parts = target.split("::");
+    match (parts.next(), parts.next()) {
+        (Some("cervella"), Some(room)) => room,
+        (library, _) => library.unwrap_or(target),
+    }
+}
+
 /// Keeps what is logged as an error.
 pub(super) struct KeepErrors;
 
@@ -39,6 +53,8 @@ impl<S: Subscriber> Layer<S> for KeepErrors {
         if *event.metadata().level() != Level::ERROR {
             return;
         }
+        let room = room_of(event.metadata().target());
+        *BY_ROOM.lock().unwrap_or_else(PoisonError::into_inner).entry(room).or_default() += 1;
         let mut message = Message::default();
         event.record(&mut message);
         let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,5 +91,6 @@ mod tests {
         });
         let kept: Vec<_> = recent_errors().into_iter().map(|error| error.message).collect();
         assert_eq!(kept, ["error 4", "error 3", "error 2"]);
+        assert_eq!(errors_by_room().get("telemetry"), Some(&5));
     }
 }

@@ -5,6 +5,7 @@ mod confirmed;
 mod daemon;
 mod load;
 mod promptness;
+mod safekeeping;
 mod seldom;
 mod slack_day;
 mod telegram_day;

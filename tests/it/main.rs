@@ -22,6 +22,7 @@ mod models;
 mod rendering;
 mod reranking;
 mod scripted;
+mod service;
 mod skip;
 mod support;
 mod watch;

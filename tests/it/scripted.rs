@@ -27,6 +27,7 @@ pub struct Scripted {
     scripts: HashMap<&'static str, Vec<Step>>,
     passages: Vec<Passage>,
     ready: AtomicBool,
+    failing: Mutex<Option<String>>,
     gate: Arc<Semaphore>,
     stopped: watch::Sender<usize>,
     asked: Mutex<Vec<Question>>,
@@ -38,6 +39,7 @@ impl Scripted {
             scripts: scripts.into_iter().collect(),
             passages: leave_document(),
             ready: AtomicBool::new(true),
+            failing: Mutex::default(),
             gate: Arc::new(Semaphore::new(0)),
             stopped: watch::Sender::new(0),
             asked: Mutex::default(),
@@ -46,6 +48,10 @@ impl Scripted {
 
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub fn set_failing(&self, reason: &str) {
+        *self.failing.lock().expect("no test panics in here") = Some(reason.to_owned());
     }
 
     /// Lets one gate pass.
@@ -105,6 +111,14 @@ impl Answering for Scripted {
                 SampleQuestion { text: "How do I get a VPN account?".to_owned(), language: Language::English },
             ],
         }
+    }
+
+    fn failing(&self) -> Option<String> {
+        self.failing.lock().expect("no test panics in here").clone()
+    }
+
+    fn metrics(&self) -> String {
+        "cervella_ready 1\n# EOF\n".to_owned()
     }
 }
 
@@ -223,6 +237,7 @@ pub fn done(verdict: Verdict, text: &str, citations: Vec<Citation>) -> Step {
             ..AnswerTimings::default()
         },
         tokens: TokenCounts { prompt: 800, budget: 800, cached: 0, generated: 40 },
+        withheld: 0,
         copy_of: None,
         kept: None,
     })))

@@ -95,6 +95,14 @@ async fn the_service_tells_whether_it_is_ready() {
     assert_eq!(status["model"], "Scripted 1B");
     assert_eq!(status["documents"], 2);
     assert_eq!(status["samples"][0], json!({ "text": "Quante ferie ho?", "language": "it" }));
+    served.scripted.set_failing("the model is stuck");
+    for path in ["/healthz", "/readyz"] {
+        let reply = Request::get(path).send(served.address).await;
+        assert_eq!((reply.status, reply.body.as_str()), (503, "the model is stuck\n"), "{path}");
+    }
+    let metrics = Request::get("/metrics").send(served.address).await;
+    assert_eq!(metrics.body, "cervella_ready 1\n# EOF\n");
+    assert!(metrics.header("content-type").is_some_and(|form| form.starts_with("application/openmetrics-text")));
     served.shut_down().await;
 }
 

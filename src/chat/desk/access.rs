@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use super::Live;
 use crate::chat::clock;
 use crate::chat::records::Records;
 use crate::domain::{Chat, Platform, Principal};
@@ -37,17 +38,17 @@ pub enum Role {
 }
 
 pub struct Access {
-    rules: AccessRules,
+    rules: Live<AccessRules>,
     records: Records,
 }
 
 impl Access {
-    pub fn new(rules: AccessRules, records: Records) -> Self {
+    pub fn new(rules: Live<AccessRules>, records: Records) -> Self {
         Access { rules, records }
     }
 
     pub fn mentions_only(&self, chat: &Chat) -> bool {
-        self.rules.mentions_only.contains(&chat.to_string())
+        (self.rules)().mentions_only.contains(&chat.to_string())
     }
 
     /// What `person` may do in `chat`; `external`: they belong to another organisation.
@@ -56,7 +57,8 @@ impl Access {
     /// The store cannot be read.
     pub async fn role(&self, person: &Principal, chat: &Chat, external: bool) -> Result<Role, StoreError> {
         let (person, chat) = (person.to_string(), chat.to_string());
-        if self.rules.admins.contains(&person) {
+        let rules = (self.rules)();
+        if rules.admins.contains(&person) {
             return Ok(Role::Admin);
         }
         let (asked_person, asked_chat) = (person.clone(), chat.clone());
@@ -66,7 +68,7 @@ impl Access {
         let now = clock::now();
         // What only the settings say of a chat that moved ends with them.
         let of_chat = of_chat.filter(|entry| match entry.by.strip_prefix(BY_SETTINGS) {
-            Some(former) => self.rules.members.iter().any(|member| member == former),
+            Some(former) => rules.members.iter().any(|member| member == former),
             None => true,
         });
         let (of_person, of_chat) = (standing(&of_person), standing(&of_chat));
@@ -76,10 +78,10 @@ impl Access {
         if of_person == Some(Standing::Denied) || of_chat == Some(Standing::Denied) {
             return Ok(Role::Excluded);
         }
-        let is_member = (self.rules.everyone && !external)
+        let is_member = (rules.everyone && !external)
             || of_person == Some(Standing::Member)
             || of_chat == Some(Standing::Member)
-            || self.rules.members.iter().any(|member| *member == person || *member == chat);
+            || rules.members.iter().any(|member| *member == person || *member == chat);
         Ok(match (is_member, of_chat) {
             (true, _) => Role::Member,
             (false, Some(Standing::Greeted)) => Role::Told,
@@ -164,8 +166,9 @@ impl Access {
     /// The store cannot be read or written.
     pub async fn follow(&self, from: &Chat, to: &Chat) -> Result<(), StoreError> {
         let (from, to) = (from.to_string(), to.to_string());
-        let is_set = self.rules.members.contains(&from);
-        if is_set || self.rules.mentions_only.contains(&from) {
+        let rules = (self.rules)();
+        let is_set = rules.members.contains(&from);
+        if is_set || rules.mentions_only.contains(&from) {
             tracing::warn!(from, to, "a chat of the settings has a new id: name the new one there");
         }
         let followed = self.records.with(move |store| {

@@ -92,6 +92,7 @@ impl<S: Surface> Desk<S> {
             }
         });
         taken.await?;
+        self.shared.house.rated(press.author.platform, helpful);
         Ok(phrases::feedback_taken(language, helpful))
     }
 

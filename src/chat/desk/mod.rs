@@ -40,6 +40,9 @@ const JOBS_MAX: usize = 2_000;
 /// The flag in the store that keeps a pause over a restart.
 const PAUSED: &str = "paused";
 
+/// A setting as it is now: it may change while the service runs.
+pub type Live<T> = Arc<dyn Fn() -> T + Send + Sync>;
+
 /// What the desks of all platforms share.
 pub struct Shared {
     pub house: Arc<dyn House>,
@@ -53,9 +56,9 @@ pub struct Shared {
     stop: CancellationToken,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct DeskLimits {
-    pub quota: QuotaLimits,
+    pub quota: Live<QuotaLimits>,
     /// Answers in work at the same time.
     pub answers_max: usize,
 }
@@ -115,7 +118,7 @@ struct Running {
 }
 
 impl<S: Surface> Desk<S> {
-    pub fn new(platform: Platform, shared: Arc<Shared>, surface: Arc<S>, rules: AccessRules) -> Arc<Self> {
+    pub fn new(platform: Platform, shared: Arc<Shared>, surface: Arc<S>, rules: Live<AccessRules>) -> Arc<Self> {
         let records = shared.records.clone();
         Arc::new(Desk {
             platform,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Live;
 use crate::chat::delivery::Window;
 use crate::domain::Principal;
 
@@ -27,7 +28,7 @@ pub enum Exceeded {
 }
 
 pub struct Quota {
-    limits: QuotaLimits,
+    limits: Live<QuotaLimits>,
     asked: Mutex<Asked>,
 }
 
@@ -38,7 +39,7 @@ struct Asked {
 }
 
 impl Quota {
-    pub fn new(limits: QuotaLimits) -> Self {
+    pub fn new(limits: Live<QuotaLimits>) -> Self {
         Quota { limits, asked: Mutex::default() }
     }
 
@@ -48,17 +49,18 @@ impl Quota {
     /// The person or all together have asked as often as they may.
     pub fn take(&self, person: &Principal) -> Result<(), Exceeded> {
         let now = Instant::now();
+        let QuotaLimits { person_per_hour, all_per_hour } = (self.limits)();
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let Asked { people, all } = &mut *asked;
         if people.len() > PEOPLE_KEPT {
             people.retain(|_, window| window.wait(now, 1, HOUR) > Duration::ZERO);
         }
         let window = people.entry(person.clone()).or_default();
-        let wait = window.wait(now, self.limits.person_per_hour, HOUR);
+        let wait = window.wait(now, person_per_hour, HOUR);
         if wait > Duration::ZERO {
             return Err(Exceeded::Person { wait });
         }
-        let wait = all.wait(now, self.limits.all_per_hour, HOUR);
+        let wait = all.wait(now, all_per_hour, HOUR);
         if wait > Duration::ZERO {
             return Err(Exceeded::All { wait });
         }
@@ -79,8 +81,14 @@ impl Quota {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::Platform;
+
+    fn limits(person_per_hour: usize, all_per_hour: usize) -> Live<QuotaLimits> {
+        Arc::new(move || QuotaLimits { person_per_hour, all_per_hour })
+    }
 
     fn person(id: &str) -> Principal {
         Principal { platform: Platform::Telegram, id: id.into() }
@@ -88,7 +96,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_person_is_told_to_wait_and_may_ask_again_after_it() {
-        let quota = Quota::new(QuotaLimits { person_per_hour: 2, all_per_hour: 100 });
+        let quota = Quota::new(limits(2, 100));
         assert_eq!(quota.take(&person("1")), Ok(()));
         tokio::time::advance(Duration::from_secs(600)).await;
         assert_eq!(quota.take(&person("1")), Ok(()));
@@ -103,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_together_have_a_limit_too() {
-        let quota = Quota::new(QuotaLimits { person_per_hour: 2, all_per_hour: 3 });
+        let quota = Quota::new(limits(2, 3));
         for id in ["1", "2", "3"] {
             assert_eq!(quota.take(&person(id)), Ok(()));
         }

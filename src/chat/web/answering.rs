@@ -23,6 +23,12 @@ pub trait Answering: Send + Sync + 'static {
 
     /// How the service stands. Must not block.
     fn status(&self) -> ServiceStatus;
+
+    /// What does not do its work, for people; `None`: all does, or is still being loaded. Must not block.
+    fn failing(&self) -> Option<String>;
+
+    /// What was measured, for Prometheus.
+    fn metrics(&self) -> String;
 }
 
 #[derive(Debug, Error)]

@@ -6,7 +6,8 @@
 //! | `POST /api/ask` | one answer as server-sent events |
 //! | `GET /api/documents/{passage_id}` | the document that holds a passage |
 //! | `GET /api/status` | model, number of documents, sample questions |
-//! | `GET /healthz`, `GET /readyz` | for scripts: the process is alive, the models are loaded |
+//! | `GET /healthz`, `GET /readyz` | for scripts: its parts do their work, questions are answered |
+//! | `GET /metrics` | for Prometheus |
 //!
 //! How an answer comes about is not known here: the room calls [`Answering`].
 
@@ -22,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Json, Router, middleware};
@@ -94,8 +96,9 @@ fn router(room: Room, hosts: OwnHosts) -> Router {
         .route("/api/ask", post(ask::ask))
         .route("/api/documents/{passage_id}", get(documents::document))
         .route("/api/status", get(status))
-        .route("/healthz", get(async || "alive\n"))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(hosts), guard::guard))
@@ -106,12 +109,24 @@ async fn status(State(room): State<Arc<Room>>) -> Json<ServiceStatus> {
     Json(room.answering.status())
 }
 
-async fn ready(State(room): State<Arc<Room>>) -> (StatusCode, &'static str) {
-    if room.answering.status().ready {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "loading\n")
+async fn health(State(room): State<Arc<Room>>) -> (StatusCode, String) {
+    match room.answering.failing() {
+        None => (StatusCode::OK, "alive\n".to_owned()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
+}
+
+async fn ready(State(room): State<Arc<Room>>) -> (StatusCode, String) {
+    match room.answering.failing() {
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        None if room.answering.status().ready => (StatusCode::OK, "ready\n".to_owned()),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "loading\n".to_owned()),
+    }
+}
+
+async fn metrics(State(room): State<Arc<Room>>) -> impl IntoResponse {
+    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, form)], room.answering.metrics())
 }
 
 async fn nothing_here(PageLanguage(language): PageLanguage) -> Refused {

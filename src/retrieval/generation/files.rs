@@ -139,6 +139,22 @@ pub(super) fn share_files(from: &Path, to: &Path) -> Result<(), RetrievalError> 
     Ok(())
 }
 
+/// Copies a folder and those in it to a new place, onto the disk; the locks of the full-text index are left out.
+pub(super) fn copy_files(from: &Path, to: &Path) -> Result<(), RetrievalError> {
+    fs::create_dir_all(to).map_err(RetrievalError::file("create", to))?;
+    for name in names(from)?.into_iter().filter(|name| !name.ends_with(".lock")) {
+        let (source, target) = (from.join(&name), to.join(&name));
+        if source.is_dir() { copy_files(&source, &target)? } else { copy_file(&source, &target)? }
+    }
+    sync_folder(to)
+}
+
+/// Onto the disk.
+pub(super) fn copy_file(from: &Path, to: &Path) -> Result<(), RetrievalError> {
+    fs::copy(from, to).map_err(RetrievalError::file("copy", from))?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(RetrievalError::file("write", to))
+}
+
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), RetrievalError> {
     let write = || {
         let mut file = File::create(path)?;

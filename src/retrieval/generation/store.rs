@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builder::Builder;
-use super::files::{self, share_files, sync_folder, write_synced};
+use super::files::{self, copy_file, copy_files, share_files, sync_folder, write_synced};
 use super::kept::KeptVectors;
 use super::{Generation, LEXICAL, PART_VECTORS, VECTORS};
 use crate::retrieval::dense::VectorsWriter;
@@ -16,6 +16,8 @@ use crate::retrieval::{EmbeddingModel, RetrievalError};
 const CURRENT: &str = "CURRENT";
 const LOCK: &str = "LOCK";
 const PARTIAL: &str = "partial";
+/// A generation in a folder that it was copied to.
+const COPY: &str = "generation";
 /// Before the number of a generation.
 const GENERATION: &str = "generation-";
 /// Before the name of a generation that was put aside.
@@ -155,6 +157,48 @@ impl IndexStore {
         write_synced(&partial, bytes)?;
         fs::rename(&partial, self.root.join(name)).map_err(RetrievalError::file("rename", &partial))?;
         sync_folder(&self.root)
+    }
+
+    /// Copies the live generation, and the small files beside it, into a new folder. Others may build meanwhile.
+    ///
+    /// # Errors
+    /// `NoIndex`, errors of the file system.
+    pub fn copy_to(&self, folder: &Path) -> Result<(), RetrievalError> {
+        loop {
+            let name = self.current_name()?;
+            match copy_files(&self.root.join(&name), &folder.join(COPY)) {
+                // It was replaced and removed meanwhile.
+                Err(_) if self.current_name()? != name => {
+                    fs::remove_dir_all(folder).map_err(RetrievalError::file("remove", folder))?;
+                }
+                copied => {
+                    copied?;
+                    break;
+                }
+            }
+        }
+        for name in files::names(&self.root)?.into_iter().filter(|name| name.ends_with(".json")) {
+            copy_file(&self.root.join(&name), &folder.join(&name))?;
+        }
+        sync_folder(folder)
+    }
+
+    /// Makes what [`IndexStore::copy_to`] has copied the live generation, at once and as a whole.
+    ///
+    /// # Errors
+    /// `Locked` while an index run is under way; `OtherFormat` or `Damaged` when the copy is none; errors of the file system.
+    pub fn restore(&self, folder: &Path) -> Result<(), RetrievalError> {
+        let _lock = self.lock()?;
+        let copy = folder.join(COPY);
+        Generation::open(&copy)?;
+        self.sweep()?;
+        let partial = self.root.join(PARTIAL);
+        copy_files(&copy, &partial)?;
+        for name in files::names(folder)?.into_iter().filter(|name| name.ends_with(".json")) {
+            let path = folder.join(&name);
+            self.write(&name, &fs::read(&path).map_err(RetrievalError::file("read", path))?)?;
+        }
+        self.publish(&partial).map(drop)
     }
 
     /// Makes the folder of a generation the live one, and removes the one that was.

@@ -78,11 +78,19 @@ impl House {
         }
     }
 
-    pub(super) fn command(&self) -> Command {
+    pub(super) fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program with this house's data and settings.
+    pub(super) fn run(&self, arguments: &[&str]) -> Command {
         let mut command = cervella(self.folder.path());
-        command.envs(self.settings.iter().cloned());
-        command.arg("serve");
+        command.envs(self.settings.iter().cloned()).args(arguments);
         command
+    }
+
+    pub(super) fn command(&self) -> Command {
+        self.run(&["serve"])
     }
 
     /// Starts a daemon; it is killed when it is dropped.
