@@ -97,6 +97,8 @@ pub struct IndexScope {
     pub collection: Option<String>,
     /// Everything again instead of what changed.
     pub full: bool,
+    /// See [`IndexRun::emptied`].
+    pub emptied: bool,
 }
 
 /// What answers questions.
@@ -351,6 +353,7 @@ impl App {
             only: scope.collection.as_deref(),
             executable: &executable,
             full: scope.full,
+            emptied: scope.emptied,
             progress,
             admission,
             cancel,

@@ -6,7 +6,13 @@ use clap::Parser;
 
 use cervella::cli::{Arguments, exit_code, tell};
 
+/// ONNX Runtime reports to its maker, from 1.29 on also on Linux, unless this is set before it is loaded: then it makes
+/// nothing ready for it (https://github.com/microsoft/onnxruntime/pull/27379).
+const NO_REPORTS: &str = "ORT_DISABLE_TELEMETRY";
+
 fn main() -> ExitCode {
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe { std::env::set_var(NO_REPORTS, "1") };
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(usage) => {

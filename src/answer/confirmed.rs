@@ -32,7 +32,7 @@ fn words(question: &str) -> Vec<String> {
 /// Whether an answer that was given when `given.found` had been found is right for somebody who finds `hits`: the same
 /// passages with the same one in front. Another version, a new document, or a reader who may see less, finds others.
 pub(super) fn stands(given: &GivenAnswer, language: Option<Language>, hits: &[Hit]) -> bool {
-    let ids = |hits: &[Hit]| hits.iter().map(|hit| hit.passage.id).collect::<Vec<PassageId>>();
+    let ids = |hits: &[Hit]| hits.iter().flat_map(Hit::joined).map(|hit| hit.passage.id).collect::<Vec<PassageId>>();
     let found = ids(hits);
     let same = found.first() == given.found.first()
         && found.len() == given.found.len()

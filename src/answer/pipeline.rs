@@ -128,7 +128,7 @@ pub(super) fn answer(
         text: answer.text.clone(),
         language,
         citations: answer.citations.clone(),
-        found: found.iter().map(|hit| hit.passage.id).collect(),
+        found: found.iter().flat_map(Hit::joined).map(|hit| hit.passage.id).collect(),
     });
     tracing::info!(
         verdict = ?answer.verdict,

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{App, control};
-use crate::retrieval::RetrievalError;
+use crate::ingest::{self, IngestError};
+use crate::retrieval::{IndexStore, RetrievalError};
 use crate::store::{ExportSummary, Store, StoreError, check_export, restore_export};
 
 const VERSION: u32 = 1;
@@ -19,6 +21,8 @@ const STORE: &str = "store.export";
 const INDEX: &str = "index";
 const MEASUREMENTS: &str = "measurements";
 const SETTINGS: &str = "settings.toml";
+/// Behind the name of a backup that is being made.
+const PARTIAL: &str = ".partial";
 /// Names of backups that are made one after the other, in UTC.
 const NAME: &str = "%Y-%m-%dT%H%M%SZ";
 
@@ -42,6 +46,8 @@ pub enum BackupError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Index(#[from] RetrievalError),
+    #[error(transparent)]
+    Forgotten(#[from] IngestError),
 }
 
 /// What a backup holds.
@@ -86,7 +92,7 @@ impl App {
     /// `Exists`, what cannot be read or written; nothing is left behind under the folder's name.
     pub fn back_up(&self, folder: &Path, now: i64) -> Result<BackupManifest, BackupError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let partial = folder.with_file_name(format!("{name}.partial"));
+        let partial = folder.with_file_name(format!("{name}{PARTIAL}"));
         for taken in [folder, &partial] {
             if taken.exists() {
                 return Err(BackupError::Exists(taken.to_owned()));
@@ -108,7 +114,8 @@ impl App {
     /// # Errors
     /// As [`App::back_up`]; an old one that cannot be removed.
     pub fn back_up_into(&self, folder: &Path, keep: usize, now: i64) -> Result<(PathBuf, BackupManifest), BackupError> {
-        fs::create_dir_all(folder).map_err(file("create", folder))?;
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        created.map_err(file("create", folder))?;
         let name = jiff::Timestamp::from_second(now).unwrap_or_default().strftime(NAME).to_string();
         let made = folder.join(name);
         let manifest = self.back_up(&made, now)?;
@@ -116,9 +123,14 @@ impl App {
         for entry in fs::read_dir(folder).map_err(file("read", folder))? {
             let path = entry.map_err(file("read", folder))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            // Nothing that only lies beside them.
-            let is_ours = jiff::civil::DateTime::strptime(NAME, &*name).is_ok() && path.join(MANIFEST).is_file();
-            old.extend(is_ours.then_some(path));
+            let is_named = |name: &str| jiff::civil::DateTime::strptime(NAME, name).is_ok();
+            if name.strip_suffix(PARTIAL).is_some_and(is_named) {
+                // A killed command left it.
+                fs::remove_dir_all(&path).map_err(file("remove", &path))?;
+            } else if is_named(&name) && path.join(MANIFEST).is_file() {
+                // Nothing that only lies beside them.
+                old.push(path);
+            }
         }
         old.sort();
         for path in old.into_iter().rev().skip(keep) {
@@ -128,7 +140,9 @@ impl App {
     }
 
     fn fill(&self, folder: &Path, now: i64) -> Result<BackupManifest, BackupError> {
-        fs::create_dir_all(folder).map_err(file("create", folder))?;
+        // It holds what only the service may read.
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        created.map_err(file("create", folder))?;
         let store = self.exported_store(&folder.join(STORE), now)?;
         let has_index = match self.index_store().copy_to(&folder.join(INDEX)) {
             Err(RetrievalError::NoIndex(_)) => false,
@@ -171,11 +185,12 @@ impl App {
             Err(error) => return Err(error.into()),
         };
         copy(&export, to)?;
+        give_to_owner_of(self.data()).map_err(file("give its owner what lies in", self.data()))?;
         Ok(Some(check_export(to)?))
     }
 
     /// Puts what a backup holds where it was, all of it checked before anything changes. The store and the index each change
-    /// at once; a second call after a crash finishes it.
+    /// at once; a second call after a crash finishes it. What was forgotten since stays so; the settings are left to the operator.
     ///
     /// # Errors
     /// `NoBackup`, `Damaged`, `Newer`, `Running`; what cannot be read or written.
@@ -186,6 +201,13 @@ impl App {
             check_export(&folder.join(STORE))?;
         }
         fs::create_dir_all(self.data()).map_err(file("create", self.data()))?;
+        let (index, copy) = (self.index_store(), folder.join(INDEX));
+        let lock = if manifest.has_index {
+            IndexStore::check_copy(&copy)?;
+            Some(index.lock()?)
+        } else {
+            None
+        };
         let mut store_put_aside = None;
         if manifest.store_rows.is_some() {
             store_put_aside = match restore_export(&folder.join(STORE), &self.store_folder(), now) {
@@ -193,12 +215,28 @@ impl App {
                 restored => restored?.1,
             };
         }
-        if manifest.has_index {
-            self.index_store().restore(&folder.join(INDEX))?;
+        if let Some(lock) = lock {
+            ingest::restore_index(&index, lock, &copy)?;
         }
         copy_folder(&folder.join(MEASUREMENTS), &self.measurements())?;
+        give_to_owner_of(self.data()).map_err(file("give its owner what lies in", self.data()))?;
         Ok(Restored { manifest, store_put_aside })
     }
+}
+
+/// What root wrote into a folder of another user, such as the service's, becomes that user's.
+fn give_to_owner_of(folder: &Path) -> io::Result<()> {
+    let owner = fs::metadata(folder)?;
+    if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    for entry in walkdir::WalkDir::new(folder).same_file_system(true) {
+        let entry = entry?;
+        if entry.metadata()?.uid() == 0 {
+            lchown(entry.path(), Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 fn read_manifest(folder: &Path) -> Result<BackupManifest, BackupError> {
@@ -315,6 +353,7 @@ mod tests {
         let (app, nightly) = (app(&folder.path().join("data")), folder.path().join("nightly"));
         let other = nightly.join("2026-01-01T033000Z");
         fs::create_dir_all(&other).unwrap();
+        fs::create_dir_all(nightly.join("2026-01-02T033000Z.partial/index")).unwrap();
         let made: Vec<PathBuf> = (0..4).map(|night| app.back_up_into(&nightly, 2, NOW + night).unwrap().0).collect();
         let mut left: Vec<PathBuf> = fs::read_dir(&nightly).unwrap().map(|entry| entry.unwrap().path()).collect();
         left.sort();

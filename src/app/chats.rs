@@ -29,6 +29,7 @@ use crate::store::{Retention, Store};
 const REST_MAX: Duration = Duration::from_secs(10);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 const EXPORT_INTERVAL: Duration = Duration::from_secs(3600);
+const EXPORT_LOOKED_AT_EVERY: Duration = Duration::from_secs(600);
 /// Passages offered to an inline question.
 const INLINE_QUOTES: usize = 5;
 
@@ -77,8 +78,8 @@ impl App {
         });
         let slack = opening.slack().await?;
         let telegram = opening.telegram().await?;
-        let connections = vec![("Slack", slack), ("Telegram", telegram)];
-        house.watch(connections.clone());
+        house.watch(vec![("Slack", slack.clone()), ("Telegram", telegram.clone())]);
+        let connections = vec![(Platform::Slack, slack), (Platform::Telegram, telegram)];
         opening.tasks.spawn(forget_regularly(store.clone(), stop.clone()));
         opening.tasks.spawn(export_regularly(store.clone(), stop.clone()));
         opening.tasks.spawn(control::serve(self.data().to_owned(), store.clone(), stop.clone()));
@@ -261,15 +262,22 @@ async fn forget_regularly(store: Store, stop: CancellationToken) {
 
 /// Keeps exports of the store, for the day on which its database is damaged.
 async fn export_regularly(store: Store, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EXPORT_INTERVAL);
+    let mut ticks = tokio::time::interval(EXPORT_LOOKED_AT_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let store = store.clone();
-        match tokio::task::spawn_blocking(move || store.export(clock::now())).await {
+        let due = move || {
+            let now = clock::now();
+            // Starts that follow each other would soon replace all that are kept.
+            let is_due =
+                store.exported_at().is_none_or(|at| now.saturating_sub(at) >= EXPORT_INTERVAL.as_secs() as i64);
+            if is_due { store.export(now).map(drop) } else { Ok(()) }
+        };
+        match tokio::task::spawn_blocking(due).await {
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the store was not exported");
             }
             Err(panicked) => tracing::error!(%panicked, "the store was not exported"),
-            Ok(Ok(_)) => {}
+            Ok(Ok(())) => {}
         }
     }
 }

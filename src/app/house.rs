@@ -99,7 +99,7 @@ impl House for ChatHouse {
         let indexing = Arc::clone(&self.indexing);
         tokio::task::spawn_blocking(move || {
             let progress = Told::new(sender);
-            let last = match indexing.run(&IndexScope { collection, full: false }, &progress) {
+            let last = match indexing.run(&IndexScope { collection, ..IndexScope::default() }, &progress) {
                 Ok(report) => ReindexEvent::Done {
                     documents: report.documents,
                     passages: report.passages,

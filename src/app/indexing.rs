@@ -49,7 +49,9 @@ impl Indexing {
         let _running = Running(&self.is_running);
         let start = Instant::now();
         let report = self.app.index(self.answerer.searcher().embedder(), scope, progress, None, &self.stop);
-        if !report.as_ref().is_err_and(AppError::is_temporary) {
+        let is_stopped =
+            |error: &AppError| error.is_temporary() || matches!(error, AppError::Ingest(IngestError::Cancelled));
+        if !report.as_ref().is_err_and(is_stopped) {
             let seconds = start.elapsed().as_secs_f64();
             self.app.meter().note(Measured::Indexed { is_done: report.is_ok(), seconds });
         }

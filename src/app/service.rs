@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::metering::origin;
 use super::{Indexing, Loaded, liveness};
 use crate::answer::{AnswerEvent, Answerer};
 use crate::chat::connection::Connection;
 use crate::chat::web::{Answering, DocumentError, SampleQuestion, ServiceStatus};
-use crate::domain::{Language, Passage, PassageId, Question, Reader};
+use crate::domain::{Language, Passage, PassageId, Platform, Question, Reader};
 use crate::prompt::{self, FailureReason};
 use crate::telemetry::{IndexStanding, Meter, Standing};
 
@@ -29,7 +30,7 @@ pub struct Service {
 }
 
 /// A chat platform and how its connection stands.
-pub type Watched = (&'static str, watch::Receiver<Connection>);
+pub type Watched = (Platform, watch::Receiver<Connection>);
 
 struct Parts {
     answerer: Arc<Answerer>,
@@ -122,9 +123,9 @@ impl Answering for Service {
 
     fn metrics(&self) -> String {
         let connections =
-            self.connections.get().into_iter().flatten().filter_map(|(name, state)| match &*state.borrow() {
+            self.connections.get().into_iter().flatten().filter_map(|(platform, state)| match &*state.borrow() {
                 Connection::Off => None,
-                state => Some((*name, *state == Connection::Connected)),
+                state => Some((origin(*platform), *state == Connection::Connected)),
             });
         let parts = self.parts.get();
         let index = parts.map(|parts| {
@@ -135,6 +136,7 @@ impl Answering for Service {
         self.meter.render(&Standing {
             questions_in_work: parts.map_or(0, |parts| parts.answerer.in_work()),
             index,
+            is_well: self.failing.borrow().is_none(),
             connections: connections.collect(),
         })
     }

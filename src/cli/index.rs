@@ -26,6 +26,9 @@ pub(super) struct IndexArguments {
     /// Read every file again instead of what changed
     #[arg(long)]
     full: bool,
+    /// Folders that are empty and on another disk than before were emptied; otherwise their shares count as not mounted
+    #[arg(long)]
+    emptied: bool,
     /// Make the new index live only if these questions find their documents as well as before
     #[arg(long, value_name = "GOLDEN.jsonl")]
     check: Option<PathBuf>,
@@ -76,7 +79,7 @@ impl IndexArguments {
     ) -> anyhow::Result<(Result<IndexReport, AppError>, Option<Difference>)> {
         let embedder = app.embedder()?;
         let golden = self.check.map(|file| Golden::read(&file, Arc::clone(&embedder))).transpose()?;
-        let scope = IndexScope { collection: self.collection, full: self.full };
+        let scope = IndexScope { collection: self.collection, full: self.full, emptied: self.emptied };
         let admission = golden.as_ref().map(|golden| golden as &dyn Admission);
         match app.index(&embedder, &scope, &Bar::new(), admission, stop) {
             Err(error) if !matches!(error, AppError::Ingest(IngestError::Refused)) => Err(error.into()),

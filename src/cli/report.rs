@@ -11,7 +11,7 @@ use super::output;
 use crate::app::App;
 use crate::chat::clock;
 use crate::domain::Verdict;
-use crate::telemetry::{Measured, Measurement, measurements_since, tokens_per_second};
+use crate::telemetry::{Found, Measured, Measurement, measurements_since, tokens_per_second};
 
 /// The service tells every minute that it runs; after a longer silence it did not.
 const SILENCE_MAX_S: i64 = 150;
@@ -80,8 +80,12 @@ impl ReportArguments {
         let since = now.saturating_sub(self.since.as_secs() as i64);
         let folder = app.measurements();
         let mut tally = Tally::default();
-        let left_out = measurements_since(&folder, since, |measurement| tally.add(measurement))
+        let Found { left_out, has_older } = measurements_since(&folder, since, |measurement| tally.add(measurement))
             .with_context(|| format!("what was measured cannot be read from {}", folder.display()))?;
+        if has_older {
+            // It was not silent because there was nothing yet.
+            tally.first = Some(since);
+        }
         let report = Report { left_out, ..tally.report(since, now) };
         if self.json { output::json(&report) } else { print(&report) }
     }

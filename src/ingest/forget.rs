@@ -159,6 +159,17 @@ pub(super) fn drop_forgotten(store: &IndexStore, lock: BuildLock) -> Result<Vec<
     Ok(gone)
 }
 
+/// Makes the index that was copied into a folder the live one. What was forgotten before or after the copy was made stays so.
+///
+/// # Errors
+/// Errors of the index and of the lists.
+pub fn restore_index(store: &IndexStore, lock: BuildLock, folder: &Path) -> Result<(), IngestError> {
+    let before = Forgotten::of(&IndexStore::new(folder))?;
+    Forgotten::change(store, |list| list.0.extend(before.0))?;
+    store.restore(&lock, folder)?;
+    drop_forgotten(store, lock).map(drop)
+}
+
 /// Takes the document at `path` off the list; the next index run reads it again.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ mod walk;
 mod watch;
 
 pub use extract::{run_child, scans_are_read};
-pub use forget::{ForgetReport, Forgotten, ForgottenDocument, forget, undo_forget};
+pub use forget::{ForgetReport, Forgotten, ForgottenDocument, forget, restore_index, undo_forget};
 pub use last_run::LastRun;
 pub use manifest::{FileEntry, FileState, KnownFile, Manifest};
 pub use run::{Admission, IndexReport, IndexRun, IngestError, NoProgress, Progress, SkippedFile};

@@ -60,6 +60,8 @@ pub struct IndexRun<'a> {
     pub executable: &'a Path,
     /// Reads everything again instead of what changed.
     pub full: bool,
+    /// A folder that is empty and on another disk than before was emptied; otherwise its share is not mounted.
+    pub emptied: bool,
     pub progress: &'a dyn Progress,
     /// Has the last word before the new index goes live.
     pub admission: Option<&'a dyn Admission>,
@@ -233,9 +235,10 @@ impl IndexRun<'_> {
             });
             let unmounted = unmounted.map(|root| Skipped {
                 path: root.folder.clone(),
-                reason: "it is empty and on another disk than before: is the share mounted?".to_owned(),
+                reason: "it is empty and on another disk than before: is the share mounted? `cervella index --emptied` if it is \
+                         meant to be empty".to_owned(),
             });
-            if let Some(reason) = walked.missing.or(unmounted.filter(|_| !self.full)) {
+            if let Some(reason) = walked.missing.or(unmounted.filter(|_| !self.emptied)) {
                 return Err(missing(reason));
             }
             let devices = walked.roots.into_iter().map(|root| (root.folder, root.device)).collect();

@@ -25,21 +25,29 @@ pub(super) struct Ranking<'a> {
 
 struct Ranked {
     hit: Hit,
-    /// Sorted.
+    /// Of its own passage; sorted.
     terms: Vec<String>,
+    /// Of the passages that were joined to it.
+    of_neighbours: Vec<Vec<String>>,
 }
 
 impl Ranked {
     fn new(hit: Hit) -> Self {
         let mut terms = terms(&hit.passage.text, hit.passage.language);
         terms.sort_unstable();
-        Ranked { hit, terms }
+        Ranked { hit, terms, of_neighbours: Vec::new() }
     }
 
     /// Jaccard index of the terms; 0 for another language.
     fn overlap(&self, other: &Ranked) -> f32 {
         let same_language = self.hit.passage.language == other.hit.passage.language;
         if same_language { overlap(&self.terms, &other.terms) } else { 0.0 }
+    }
+
+    /// Whether a passage that was joined to this one says the same.
+    fn is_said_beside(&self, other: &Ranked) -> bool {
+        let same_language = self.hit.passage.language == other.hit.passage.language;
+        same_language && self.of_neighbours.iter().any(|terms| overlap(terms, &other.terms) >= DUPLICATE_OVERLAP)
     }
 
     /// Whether both documents tell their day, and this one's is later.
@@ -69,9 +77,13 @@ impl<'a> Ranking<'a> {
             }
             return;
         }
+        if self.first.iter().chain(&self.later).any(|better| better.is_said_beside(&ranked)) {
+            return;
+        }
         let mut known = self.first.iter_mut().chain(&mut self.later);
         if let Some(better) = known.find(|better| better.hit.is_continued_by(&ranked.hit)) {
             better.hit.join(ranked.hit);
+            better.of_neighbours.push(ranked.terms);
             return;
         }
         let passage = &ranked.hit.passage;
@@ -215,6 +227,18 @@ mod tests {
         // Two that are not beside each other stay apart, and what fits much worse is no part of it.
         assert_eq!(joined(&ranked(section([0.6, 0.0, 0.5]))), ["Leave:", "asked for early."]);
         assert_eq!(joined(&ranked(section([0.6, 0.2, 0.0]))), ["Leave:", "26 days;"]);
+    }
+
+    #[test]
+    fn a_copy_of_what_was_joined_is_folded_too() {
+        let copy = |ordinal, follows, score| {
+            let mut hit = part(ordinal, follows, score);
+            hit.passage.path = "copy.md".to_owned();
+            hit
+        };
+        let hits =
+            vec![part(1, Some("\n"), 0.6), copy(1, Some("\n"), 0.6), part(2, Some(" "), 0.5), copy(2, Some(" "), 0.5)];
+        assert_eq!(joined(&ranked(hits)), ["26 days; asked for early."]);
     }
 
     #[test]

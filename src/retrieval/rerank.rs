@@ -2,6 +2,7 @@
 //! set: see `docs/decisions/0019-reranking.md`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fastembed::{RerankInitOptionsUserDefined, TextRerank, UserDefinedRerankingModel};
 
@@ -58,6 +59,10 @@ impl Reranker {
             move |(question, texts): (String, Vec<String>)| scores(&mut session, &question, &texts),
         )?;
         Ok(Reranker { depth: options.depth, thread })
+    }
+
+    pub(super) fn is_stuck(&self, time_max: Duration) -> bool {
+        self.thread.is_stuck(time_max)
     }
 
     pub(super) fn depth(&self) -> usize {

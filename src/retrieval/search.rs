@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -202,6 +202,12 @@ impl Searcher {
 
     pub fn embedder(&self) -> &Arc<Embedder> {
         &self.embedder
+    }
+
+    /// Whether the thread of one of its models is gone, or has been at one request for longer than any takes.
+    pub fn is_stuck(&self, request_max: Duration) -> bool {
+        self.embedder.is_stuck(request_max)
+            || self.reranker.as_ref().is_some_and(|reranker| reranker.is_stuck(request_max))
     }
 
     pub fn generation(&self) -> Arc<Generation> {

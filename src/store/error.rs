@@ -28,6 +28,8 @@ pub enum StoreError {
     Damaged,
     #[error("the export {} cannot be used: {what}", path.display())]
     Export { path: PathBuf, what: String },
+    #[error("the file system of {} cannot exchange two folders: move the store out of the way, and restore again", .0.display())]
+    Exchange(PathBuf),
     #[error("the {what} cannot be read")]
     DamagedRow { what: String },
     #[error("the {what} cannot be written as JSON")]

@@ -11,7 +11,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use super::engine::{Engine, Range};
 use super::frame::PAYLOAD_BYTES_MAX;
@@ -37,14 +39,23 @@ pub struct ExportSummary {
 }
 
 impl Store {
+    /// When the newest export was made, in unix time; `None`: there is none that can be read.
+    pub fn exported_at(&self) -> Option<i64> {
+        newest(&self.0.folder).map(|(at, _)| at)
+    }
+
     /// Writes an export beside the store, reads it again to be sure, and removes older ones. What changes meanwhile may be in
     /// it or not. Returns its file.
     ///
     /// # Errors
     /// `Folder` when the export cannot be written; errors of the store's disk.
     pub fn export(&self, now: i64) -> Result<PathBuf, StoreError> {
+        let _one_at_a_time = self.0.exporting.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = exports_of(&self.0.folder);
-        fs::create_dir_all(&folder).map_err(StoreError::folder("create", &folder))?;
+        // Whoever backs up may run under another umask than the service.
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        created.map_err(StoreError::folder("create", &folder))?;
+        remove_partial(&folder)?;
         let (partial, path) = (folder.join(format!("{PARTIAL}{now}")), folder.join(now.to_string()));
         let written = self.with(|engine| write(engine, &partial)).and_then(|_| check(&partial));
         if let Err(error) = written {
@@ -60,6 +71,17 @@ impl Store {
         }
         Ok(path)
     }
+}
+
+/// Removes what a killed process left.
+fn remove_partial(folder: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(folder).map_err(StoreError::folder("read", folder))? {
+        let entry = entry.map_err(StoreError::folder("read", folder))?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_file(entry.path()).map_err(StoreError::folder("remove", entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads an export to its end, without making anything of it.
@@ -98,11 +120,26 @@ pub fn restore(path: &Path, folder: &Path, now: i64) -> Result<(ExportSummary, O
         fs::remove_dir_all(&fresh).map_err(StoreError::folder("remove", &fresh))?;
     }
     let summary = import(path, &fresh)?;
-    let aside = lock.as_ref().map(|_| opening::put_aside(folder, "before", now.unsigned_abs())).transpose()?;
-    fs::rename(&fresh, folder).map_err(StoreError::folder("rename", &fresh))?;
+    // At once, so that there is a store at any time; what was there lies under the other name then.
+    if lock.is_some() && exchange(&fresh, folder).is_err() {
+        fs::remove_dir_all(&fresh).map_err(StoreError::folder("remove", &fresh))?;
+        return Err(StoreError::Exchange(folder.to_owned()));
+    }
+    let aside = match lock {
+        Some(_) => Some(opening::put_aside(&fresh, folder, "before", now.unsigned_abs())?),
+        None => {
+            fs::rename(&fresh, folder).map_err(StoreError::folder("rename", &fresh))?;
+            None
+        }
+    };
     let above = folder.parent().unwrap_or(Path::new("."));
     File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::folder("write", above))?;
     Ok((summary, aside))
+}
+
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
 }
 
 /// The newest export of a store that can be read, and its unix time.

@@ -64,6 +64,8 @@ struct Inner {
     next_audit: AtomicU64,
     /// Where a sweep goes on.
     sweep_at: Mutex<Option<Key>>,
+    /// Held while an export is written.
+    exporting: Mutex<()>,
     damaged_rows: u64,
     put_aside: Option<PathBuf>,
     restored_from: Option<i64>,
@@ -94,6 +96,7 @@ impl Store {
             next_inbox: AtomicU64::new(next_inbox),
             next_audit: AtomicU64::new(next_audit),
             sweep_at: Mutex::new(None),
+            exporting: Mutex::new(()),
             damaged_rows,
             put_aside: opened.put_aside,
             restored_from: opened.restored_from,

@@ -47,7 +47,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
         Ok((engine, survey)) => Ok(Opened { engine, survey, put_aside: None, restored_from: None, lock }),
         Err(StoreError::Damaged) => {
             let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-            let aside = put_aside(folder, "damaged", now)?;
+            let aside = put_aside(folder, folder, "damaged", now)?;
             drop(lock);
             let lock = self::lock(folder)?;
             let restored_from = restore(folder)?;
@@ -203,13 +203,13 @@ fn remove_leftovers(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Renames the folder, after a word and the time, and returns its new name.
-pub(super) fn put_aside(folder: &Path, word: &str, now: u64) -> Result<PathBuf, StoreError> {
+/// Renames what lies in `from` after the folder of the store, a word and the time, and returns its new name.
+pub(super) fn put_aside(from: &Path, folder: &Path, word: &str, now: u64) -> Result<PathBuf, StoreError> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let aside = (now..u64::MAX)
         .map(|at| folder.with_file_name(format!("{name}.{word}-{at}")))
         .find(|aside| !aside.exists())
         .unwrap_or_default();
-    fs::rename(folder, &aside).map_err(StoreError::folder("put aside", folder))?;
+    fs::rename(from, &aside).map_err(StoreError::folder("put aside", from))?;
     Ok(aside)
 }

@@ -81,6 +81,8 @@ pub enum Origin {
 }
 
 impl Origin {
+    pub const ALL: [Origin; 4] = [Origin::Slack, Origin::Telegram, Origin::Page, Origin::Terminal];
+
     pub fn name(self) -> &'static str {
         match self {
             Origin::Slack => "slack",
@@ -151,26 +153,38 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Each measurement since this unix time, oldest first. Lines that are none, such as one that a crash cut off, are left out;
-/// returns how many. A folder that is not there holds none.
+/// What reading found besides the measurements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Lines that are no measurements, such as one that a crash cut off.
+    pub left_out: usize,
+    /// There are measurements from before.
+    pub has_older: bool,
+}
+
+/// Each measurement since this unix time, oldest first. A folder that is not there holds none.
 ///
 /// # Errors
 /// Errors of the disk.
-pub fn measurements_since(folder: &Path, since: i64, mut each: impl FnMut(Measurement)) -> io::Result<usize> {
-    let mut left_out = 0;
-    for (_, path) in days(folder)?.into_iter().filter(|(of_file, _)| *of_file >= day(since)) {
+pub fn measurements_since(folder: &Path, since: i64, mut each: impl FnMut(Measurement)) -> io::Result<Found> {
+    let mut found = Found::default();
+    for (of_file, path) in days(folder)? {
+        if of_file < day(since) {
+            found.has_older = true;
+            continue;
+        }
         let mut file = BufReader::new(File::open(path)?);
         let mut line = Vec::new();
         while file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
             match serde_json::from_slice::<Measurement>(&line) {
                 Ok(measurement) if measurement.at >= since => each(measurement),
-                Ok(_) => {}
-                Err(_) => left_out += usize::from(!line.trim_ascii().is_empty()),
+                Ok(_) => found.has_older = true,
+                Err(_) => found.left_out += usize::from(!line.trim_ascii().is_empty()),
             }
             line.clear();
         }
     }
-    Ok(left_out)
+    Ok(found)
 }
 
 /// The files, oldest first.
@@ -207,22 +221,25 @@ mod tests {
         Measurement { at, event: Measured::Rated { from: Origin::Slack, helpful: true } }
     }
 
-    fn read(folder: &Path, since: i64) -> (Vec<i64>, usize) {
-        let mut found = Vec::new();
-        let left_out = measurements_since(folder, since, |measurement| found.push(measurement.at)).unwrap();
-        (found, left_out)
+    fn read(folder: &Path, since: i64) -> (Vec<i64>, Found) {
+        let mut read = Vec::new();
+        let found = measurements_since(folder, since, |measurement| read.push(measurement.at)).unwrap();
+        (read, found)
     }
 
     #[test]
     fn what_was_measured_is_read_again_for_as_long_as_it_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("measurements");
-        assert_eq!(read(&path, 0), (vec![], 0));
+        assert_eq!(read(&path, 0), (vec![], Found::default()));
         let mut writer = Writer::new(path.clone(), 3);
         for at in [NOON, NOON + 1, NOON + DAY, NOON + 2 * DAY] {
             writer.write(&rated(at)).unwrap();
         }
         assert_eq!(read(&path, NOON + 1).0, [NOON + 1, NOON + DAY, NOON + 2 * DAY]);
+        for (since, has_older) in [(NOON, false), (NOON + 1, true), (NOON + DAY, true)] {
+            assert_eq!(read(&path, since).1, Found { left_out: 0, has_older });
+        }
         writer.write(&rated(NOON + 3 * DAY)).unwrap();
         assert_eq!(read(&path, 0).0, [NOON + DAY, NOON + 2 * DAY, NOON + 3 * DAY]);
     }
@@ -235,7 +252,7 @@ mod tests {
         let file = days(folder.path()).unwrap().pop().unwrap().1;
         OpenOptions::new().append(true).open(file).unwrap().write_all(br#"{"at":1790000"#).unwrap();
         write(NOON + 1);
-        assert_eq!(read(folder.path(), 0), (vec![NOON, NOON + 1], 1));
+        assert_eq!(read(folder.path(), 0), (vec![NOON, NOON + 1], Found { left_out: 1, has_older: false }));
     }
 
     #[test]

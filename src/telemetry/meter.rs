@@ -100,8 +100,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         std::fs::write(&taken, "").unwrap();
-        let meter = Meter::with_files(taken, 90);
-        meter.note(Measured::Stopped);
+        let meter = Meter::with_files(taken.clone(), 90);
+        meter.note(Measured::Failed { from: Origin::Page });
         meter.close();
+        assert!(meter.render(&Standing::default()).contains(r#"questions_total{from="page",outcome="failed"} 1"#));
+        assert_eq!(std::fs::read(taken).unwrap(), b"");
     }
 }

@@ -26,8 +26,10 @@ pub struct Standing {
     pub questions_in_work: usize,
     /// `None`: nothing is loaded yet.
     pub index: Option<IndexStanding>,
+    /// Its parts do their work.
+    pub is_well: bool,
     /// Each platform that is set up, and whether it is connected.
-    pub connections: Vec<(&'static str, bool)>,
+    pub connections: Vec<(Origin, bool)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub(super) struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let seconds = || Histogram::new(SECONDS);
-        Metrics {
+        let metrics = Metrics {
             questions: Family::default(),
             confirmed: Counter::default(),
             withheld: Counter::default(),
@@ -78,7 +80,20 @@ impl Default for Metrics {
             speed: Histogram::new(TOKENS_PER_SECOND),
             index_run: seconds(),
             load_seconds: Gauge::default(),
+        };
+        // All are there from the start: of one that appears at 1, Prometheus sees no increase.
+        for from in Origin::ALL.map(Origin::name) {
+            for outcome in ["answered", "abstained", "failed", "cancelled"] {
+                metrics.questions.get_or_create(&[("from", from), ("outcome", outcome)]).inc_by(0);
+            }
+            for verdict in ["helpful", "not_helpful"] {
+                metrics.ratings.get_or_create(&[("from", from), ("verdict", verdict)]).inc_by(0);
+            }
         }
+        for outcome in ["done", "failed"] {
+            metrics.index_runs.get_or_create(&[("outcome", outcome)]).inc_by(0);
+        }
+        metrics
     }
 }
 
@@ -170,7 +185,8 @@ impl Metrics {
         gauge("resident_memory_bytes", "Memory of the process", bytes(resident_mb()));
         gauge("resident_memory_peak_bytes", "Most memory that the process had", bytes(peak_resident_mb()));
         gauge("questions_in_work", "Questions in work or waiting", standing.questions_in_work as u64);
-        gauge("ready", "Whether questions are answered", u64::from(standing.index.is_some()));
+        let is_ready = standing.is_well && standing.index.is_some();
+        gauge("ready", "Whether questions are answered", u64::from(is_ready));
         if let Some(index) = standing.index {
             gauge("index_documents", "Documents in the index", index.documents as u64);
             gauge("index_passages", "Passages in the index", index.passages as u64);
@@ -178,7 +194,7 @@ impl Metrics {
         }
         let connected = Family::<Labels<1>, Gauge>::default();
         for (platform, is_connected) in &standing.connections {
-            connected.get_or_create(&[("platform", platform)]).set(i64::from(*is_connected));
+            connected.get_or_create(&[("platform", platform.name())]).set(i64::from(*is_connected));
         }
         registry.register("connected", "Whether a chat platform is connected", connected);
         let mut text = String::new();
@@ -224,7 +240,12 @@ mod tests {
     fn what_happened_is_counted() {
         let metrics = busy();
         let index = Some(IndexStanding { documents: 3, passages: 9, built_at: 1_790_000_000 });
-        let text = metrics.render(&Standing { questions_in_work: 2, index, connections: vec![("slack", true)] });
+        let text = metrics.render(&Standing {
+            questions_in_work: 2,
+            index,
+            is_well: true,
+            connections: vec![(Origin::Slack, true)],
+        });
         for line in [
             r#"cervella_questions_total{from="slack",outcome="answered"} 1"#,
             r#"cervella_questions_total{from="slack",outcome="abstained"} 1"#,
@@ -248,7 +269,7 @@ mod tests {
 
     #[test]
     fn dashboard_and_alerts_ask_for_what_there_is() {
-        let connections = vec![("slack", true)];
+        let connections = vec![(Origin::Slack, true)];
         let standing = Standing { index: Some(IndexStanding::default()), connections, ..Standing::default() };
         // Errors are counted for the whole process, so there may be none yet.
         let text = format!("{}# TYPE cervella_errors counter\n", busy().render(&standing));

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-pub use measurements::{Measured, Measurement, Origin, measurements_since};
+pub use measurements::{Found, Measured, Measurement, Origin, measurements_since};
 pub use meter::Meter;
 pub use metrics::{IndexStanding, Standing, tokens_per_second};
 pub use recent::{RecentError, recent_errors};

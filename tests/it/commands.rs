@@ -98,3 +98,22 @@ fn doctor_tells_what_is_missing() {
     }
     assert!(table.contains("cervella index"), "{table}");
 }
+
+/// ONNX Runtime keeps what it will report to its maker, and a name for this machine, in the user's cache.
+#[test]
+fn no_library_prepares_to_report_anything() {
+    let Some(data) = handbook() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut command = cervella(data);
+    command.env("HOME", home.path()).env_remove("ORT_DISABLE_TELEMETRY");
+    for variable in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+        command.env_remove(variable);
+    }
+    // In CI, and where it says so, the library keeps still by itself.
+    for variable in ["CI", "TF_BUILD", "GITHUB_ACTIONS", "GITLAB_CI"] {
+        command.env_remove(variable);
+    }
+    json(command.args(["search", "annual leave", "--json"]));
+    let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+}

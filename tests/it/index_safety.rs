@@ -114,6 +114,7 @@ fn a_document_that_is_forgotten_while_a_run_is_under_way_leaves_with_that_run() 
             only: None,
             executable: Path::new(env!("CARGO_BIN_EXE_cervella")),
             full: false,
+            emptied: false,
             progress: &NoProgress,
             admission,
             cancel: &CancellationToken::new(),

@@ -9,6 +9,7 @@ mod passages;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use fastembed::TextEmbedding;
 use tokenizers::Tokenizer;
@@ -102,6 +103,11 @@ impl Embedder {
 
     pub fn model(&self) -> &EmbeddingModel {
         &self.model
+    }
+
+    /// Whether its thread is gone, or has been at one batch for longer than any takes.
+    pub fn is_stuck(&self, batch_max: Duration) -> bool {
+        self.thread.is_stuck(batch_max)
     }
 
     /// The vector of a question: `dims` values, unit length.

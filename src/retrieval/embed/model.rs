@@ -33,7 +33,8 @@ pub(super) struct Loaded {
 pub(in crate::retrieval) fn load_runtime(path: &Path) -> Result<Environment, RetrievalError> {
     static LOADED: OnceLock<Result<Environment, String>> = OnceLock::new();
     let load = || {
-        let builder = ort::init_from(path).map_err(|e| e.to_string())?;
+        // Nothing leaves this machine; what is reported while it starts is turned off in `main`.
+        let builder = ort::init_from(path).map_err(|e| e.to_string())?.with_telemetry(false);
         builder.build().map_err(|e| e.to_string())
     };
     LOADED.get_or_init(load).clone().map_err(|reason| RetrievalError::Runtime { path: path.to_owned(), reason })

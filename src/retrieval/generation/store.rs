@@ -183,21 +183,23 @@ impl IndexStore {
         sync_folder(folder)
     }
 
-    /// Makes what [`IndexStore::copy_to`] has copied the live generation, at once and as a whole.
+    /// Whether what [`IndexStore::copy_to`] has copied can be used.
     ///
     /// # Errors
-    /// `Locked` while an index run is under way; `OtherFormat` or `Damaged` when the copy is none; errors of the file system.
-    pub fn restore(&self, folder: &Path) -> Result<(), RetrievalError> {
-        let _lock = self.lock()?;
-        let copy = folder.join(COPY);
-        Generation::open(&copy)?;
+    /// `OtherFormat` or `Damaged`; errors of the file system.
+    pub fn check_copy(folder: &Path) -> Result<(), RetrievalError> {
+        Generation::open(&folder.join(COPY)).map(drop)
+    }
+
+    /// Makes the generation that was copied the live one, at once and as a whole; the files beside it are left to those whose
+    /// they are.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub fn restore(&self, _lock: &BuildLock, folder: &Path) -> Result<(), RetrievalError> {
         self.sweep()?;
         let partial = self.root.join(PARTIAL);
-        copy_files(&copy, &partial)?;
-        for name in files::names(folder)?.into_iter().filter(|name| name.ends_with(".json")) {
-            let path = folder.join(&name);
-            self.write(&name, &fs::read(&path).map_err(RetrievalError::file("read", path))?)?;
-        }
+        copy_files(&folder.join(COPY), &partial)?;
         self.publish(&partial).map(drop)
     }
 

@@ -12,7 +12,7 @@ fn filled(folder: &Path) -> Store {
     }
     store.done(store.pending().unwrap()[0].0).unwrap();
     store.set_delivery(&question("1.0"), &delivery(vec![posted("9.1")]), true).unwrap();
-    let long = Conversation { last_question: Some("perché? ".repeat(2_000)), last_at: NOW, ..Default::default() };
+    let long = Conversation { last_question: Some("perché? ".repeat(600)), last_at: NOW, ..Default::default() };
     store.set_conversation(&thread("C1", None), &long).unwrap();
     store.set_flag("paused", Some("1")).unwrap();
     store.flush().unwrap();
@@ -22,7 +22,7 @@ fn filled(folder: &Path) -> Store {
 fn check_filled(store: &Store) {
     assert_eq!(store.delivery(&question("1.0")).unwrap(), Some(delivery(vec![posted("9.1")])));
     let conversation = store.conversation(&thread("C1", None)).unwrap().unwrap();
-    assert_eq!(conversation.last_question.unwrap().len(), "perché? ".len() * 2_000);
+    assert_eq!(conversation.last_question.unwrap().len(), "perché? ".len() * 600);
     assert_eq!(store.flag("paused").unwrap().as_deref(), Some("1"));
     // What was not finished is not done a second time, but it may be told again.
     assert_eq!(pending(store), Vec::<String>::new());
@@ -63,7 +63,7 @@ fn every_byte_of_an_export_counts() {
     let path = filled(&folder.path().join("store")).export(NOW).unwrap();
     let bytes = fs::read(&path).unwrap();
     let spoilt = folder.path().join("spoilt");
-    for at in (0..bytes.len()).step_by(37).chain([bytes.len() - 1]) {
+    for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 0x40;
         fs::write(&spoilt, &changed).unwrap();

@@ -66,7 +66,7 @@ async fn a_backup_made_under_load_restores_to_the_same_answers() {
     for line in [
         r#"cervella_questions_total{from="slack",outcome="answered"} 1"#,
         r#"cervella_ratings_total{from="slack",verdict="helpful"} 1"#,
-        r#"cervella_connected{platform="Slack"} 1"#,
+        r#"cervella_connected{platform="slack"} 1"#,
         "cervella_ready 1",
         "cervella_answer_seconds_count 1",
     ] {
