@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust and Python: a browser for the chat page, programs that read scanned pages, the
-# vocabulary of Llama 3.1, and the official clients of the chat platforms.
+# Installs what the tests need beside Rust and Python: a browser for the chat page, programs that read scanned pages, the one
+# that rates systemd units, the vocabulary of Llama 3.1, and the official clients of the chat platforms.
 set -euo pipefail
 
 models=${CERVELLA_TEST_MODELS:-${XDG_DATA_HOME:-$HOME/.local/share}/cervella/models}
@@ -22,13 +22,14 @@ fi
 
 missing=()
 command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v pdftoppm >/dev/null || missing+=(poppler-utils)
 tesseract --list-langs 2>/dev/null | grep -qx ita || missing+=(tesseract-ocr tesseract-ocr-ita)
 if [ ${#missing[@]} = 0 ]; then
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  echo "${missing[*]} are missing: install them, or the tests of the browser or of scanned pages will be skipped" >&2
+  echo "${missing[*]} are missing: install them, or the checks of the browser, of scanned pages or of the units will be skipped" >&2
   exit 0
 fi
 sudo=$([ "$(id -u)" = 0 ] || echo sudo)

@@ -207,7 +207,7 @@ impl Run<'_> {
         let citations: Vec<Citation> = closest
             .into_iter()
             .map(|hit| {
-                let quote = Quote::best_of(hit, &self.asked);
+                let quote = Quote::of(hit, &self.asked);
                 self.citation(quote.passage, quote.text)
             })
             .collect();
@@ -219,7 +219,7 @@ impl Run<'_> {
     }
 
     fn answer(&mut self, hits: &[Hit]) -> Result<Answer, AnswerError> {
-        let quotes: Vec<Quote> = hits.iter().take(QUOTES).map(|hit| Quote::best_of(hit, &self.asked)).collect();
+        let quotes: Vec<Quote> = hits.iter().take(QUOTES).map(|hit| Quote::of(hit, &self.asked)).collect();
         self.first_text();
         if let (true, Some(best)) = (self.place.is_first, quotes.first()) {
             let quoted = self.citation(best.passage, best.text);
@@ -471,7 +471,7 @@ pub(super) fn quotes(
     let query = SearchQuery { scope: answerer.readership.scope(reader), ..SearchQuery::new(text, quotes_max) };
     let hits = answerer.searcher.search(&query)?.hits;
     let asked = answerer.searcher.asked_words(text, &hits)?;
-    let quotes = hits.iter().map(|hit| Quote::best_of(hit, &asked)).enumerate();
+    let quotes = hits.iter().map(|hit| Quote::of(hit, &asked)).enumerate();
     Ok(quotes.map(|(at, quote)| citation(at + 1, quote.passage, quote.text)).collect())
 }
 
