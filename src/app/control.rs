@@ -45,14 +45,14 @@ pub(super) async fn serve(data: PathBuf, store: Store, stop: CancellationToken) 
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                let replied = tokio::time::timeout(REPLY_TIME, reply(stream, store.clone())).await;
-                if !matches!(replied, Ok(Ok(()))) {
+                let reply = tokio::time::timeout(REPLY_TIME, reply(stream, store.clone()));
+                if !matches!(stop.run_until_cancelled(reply).await, Some(Ok(Ok(())))) {
                     tracing::debug!("a request over the control socket came to nothing");
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, "the control socket");
-                tokio::time::sleep(REQUEST_TIME).await;
+                stop.run_until_cancelled(tokio::time::sleep(REQUEST_TIME)).await;
             }
         }
     }

@@ -102,6 +102,6 @@ pub struct GivenAnswer {
     pub text: String,
     pub language: Language,
     pub citations: Vec<Citation>,
-    /// The passages that had been found, the best one first.
+    /// The passages that had been found, those of the best hit first.
     pub found: Vec<PassageId>,
 }
