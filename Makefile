@@ -1,8 +1,9 @@
 # make demo              sets everything up and runs the demo; make demo ARGS=--once ends after the three questions
 # make test              everything that CI runs
+# make soak             the daemon between both platforms, played, while everything goes wrong; ARGS="kills --kills 300"
 # make install           as root: the program and its systemd units, into $(DESTDIR)$(PREFIX)
 # make deb               a Debian package, in target/debian
-.PHONY: demo test build check models setup-test install deb
+.PHONY: demo test build check models setup-test soak install deb
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -22,6 +23,7 @@ setup-test:
 check: setup-test
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+	$(CARGO) clippy --release --test soak --locked -- -D warnings
 	scripts/deny.sh
 	scripts/exposure.sh
 
@@ -30,6 +32,9 @@ test: check models
 # One test at a time: each may run models on all cores, and two of them at once wait for each other at every barrier.
 	$(CARGO) test --release --locked
 	$(TARGET)/release/cervella demo --once
+
+soak: models
+	$(CARGO) test --release --locked --test soak -- $(ARGS)
 
 PREFIX ?= /usr
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system

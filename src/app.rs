@@ -19,7 +19,7 @@ use crate::retrieval::{
 };
 use crate::settings::{KvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
-use crate::telemetry::{Measured, Meter};
+use crate::telemetry::{DayFiles, Measured, Meter};
 
 mod backup;
 mod chats;
@@ -141,7 +141,9 @@ impl App {
 
     /// The same, with what it measures written into files.
     pub fn measuring(self) -> Self {
-        let meter = Meter::with_files(self.measurements(), self.settings.telemetry.keep_days);
+        let telemetry = &self.settings.telemetry;
+        let measurements = DayFiles::new(self.measurements(), telemetry.keep_days);
+        let meter = Meter::with_files(measurements, DayFiles::new(self.withheld(), telemetry.withheld_days));
         App { meter: Arc::new(meter), ..self }
     }
 
@@ -172,6 +174,11 @@ impl App {
     /// Where what is measured is written.
     pub fn measurements(&self) -> PathBuf {
         self.data.join("measurements")
+    }
+
+    /// Where sentences are kept that no passage says.
+    pub fn withheld(&self) -> PathBuf {
+        self.data.join("withheld")
     }
 
     /// Where the embedding model and its library are.

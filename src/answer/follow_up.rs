@@ -1,11 +1,11 @@
 //! Follow-ups: messages that need what was asked before to be understood. They are told by rules, which cost nothing and
-//! can be read; a second call of the model would take seconds.
+//! can be read; the model is asked only where they found nothing (`rewriting`).
 
 use crate::domain::{Language, LanguageDetector, Question};
 use crate::retrieval::terms;
 
 /// Different words with a meaning of their own up to which a question with a pronoun is taken to refer back.
-const PRONOUN_TERMS_MAX: usize = 4;
+const SHORT_TERMS_MAX: usize = 4;
 
 /// A message that begins like this goes on from another one.
 const OPENINGS: &[&str] = &[
@@ -70,14 +70,19 @@ pub fn refers_back(text: &str) -> bool {
     if OPENINGS.iter().any(begins_with) {
         return true;
     }
-    let language = LanguageDetector.detect(text).unwrap_or(Language::Italian);
-    if terms(text, language).len() > PRONOUN_TERMS_MAX {
+    if !is_short(text) {
         return false;
     }
     let has_pronoun =
         |word: &str| ENCLITICS.iter().any(|ending| word.ends_with(ending)) && !NO_ENCLITICS.contains(&word);
     let pronoun = |word: &&str| PRONOUNS.contains(word) || has_pronoun(word);
     PREPOSITIONS.iter().any(begins_with) || words.iter().any(pronoun)
+}
+
+/// Whether a message has so few words of its own that it may go on from another one.
+pub(super) fn is_short(text: &str) -> bool {
+    let language = LanguageDetector.detect(text).unwrap_or(Language::Italian);
+    terms(text, language).len() <= SHORT_TERMS_MAX
 }
 
 /// A question as it is looked for: by itself, or together with the one that it refers back to.

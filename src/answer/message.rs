@@ -115,12 +115,13 @@ fn together(mut whole: Answer, answer: Answer) -> Answer {
         (Some(wait), Some(more)) => Some(wait + more),
         (wait, more) => wait.or(more),
     };
+    timings.rewrite = timings.rewrite.or(more.rewrite);
     timings.first_token = timings.first_token.or(more.first_token);
     let (tokens, more) = (&mut whole.tokens, answer.tokens);
     tokens.prompt += more.prompt;
     tokens.budget = tokens.budget.max(more.budget);
     tokens.cached += more.cached;
     tokens.generated += more.generated;
-    whole.withheld += answer.withheld;
+    whole.withheld.extend(answer.withheld);
     whole
 }

@@ -10,12 +10,14 @@ mod disagreement;
 mod draft;
 mod event;
 mod evidence;
+mod finding;
 mod follow_up;
 mod gate;
 mod message;
 mod observer;
 mod pipeline;
 mod quote;
+mod rewriting;
 mod several;
 mod writer;
 
@@ -191,7 +193,7 @@ impl Answerer {
                     })
                 }
             };
-            let ended = |ending| answerer.observer.get().iter().for_each(|o| o.ended(&question.reader, ending));
+            let ended = |ending| answerer.observer.get().iter().for_each(|o| o.ended(&question, &trace_id, ending));
             match outcome {
                 Ok(answer) if !cancel.is_cancelled() => {
                     ended(Ending::Answered(&answer));

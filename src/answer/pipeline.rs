@@ -1,5 +1,6 @@
 //! The way of one question: each step hands its result to the reader as soon as it is known.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,9 +9,8 @@ use super::citing::{citation, found_passage, reference};
 use super::confirmed::{asked_key, renewed};
 use super::disagreement::{Otherwise, disagreement};
 use super::draft::{Draft, DraftSentence, does_not_know};
-use super::evidence::Evidence;
+use super::finding::{Finder, Found};
 use super::follow_up::self_contained;
-use super::gate::Gate;
 use super::message::{Message, Place};
 use super::quote::Quote;
 use super::{AnswerError, AnswerEvent, AnswerOptions, Answerer, Writer};
@@ -30,9 +30,6 @@ const CLOSEST: usize = 3;
 const QUOTES: usize = 3;
 /// How much worse than the best quote another one may fit and still be shown.
 const QUOTE_FIT_GAP: f32 = 0.2;
-/// The first hits, among which those in the reader's language come first unless they score less by more than this.
-const OWN_LANGUAGE_AMONG: usize = 4;
-const OWN_LANGUAGE_SCORE: f32 = 0.03;
 
 struct Run<'a> {
     message: &'a Message<'a>,
@@ -51,7 +48,7 @@ struct Run<'a> {
     start: Instant,
     timings: AnswerTimings,
     tokens: TokenCounts,
-    withheld: usize,
+    withheld: Vec<String>,
 }
 
 /// What the model's part of an answer came to.
@@ -76,19 +73,22 @@ pub(super) fn answer(
     let start = Instant::now();
     let answerer = message.answerer;
     let options = answerer.options();
-    let passages_max = question.passages_max.unwrap_or(options.passages_max);
-    let text = self_contained(question);
-    let scope = answerer.readership.scope(&question.reader);
-    let mut query = SearchQuery { scope, ..Evidence::query(&text) };
-    query.top = query.top.max(passages_max);
-    let mut hits = answerer.searcher.search(&query)?.hits;
-    let retrieved = Instant::now();
-    let language = told.or_else(|| hits.first().map(|hit| hit.passage.language)).unwrap_or(Language::English);
-    let asked = answerer.searcher.asked_words(&text, &hits)?;
-    let evidence = Evidence::of(&asked, &hits);
-    let probability = Gate::fitted().probability(&evidence);
-    prefer(language, &mut hits);
-    let gate = milliseconds(retrieved);
+    let finder = Finder { message, question, options: &options };
+    let passages_max = finder.passages_max();
+    let found = finder.find(self_contained(question), told)?;
+    let language = found.language;
+    if place.is_first {
+        message.send(AnswerEvent::Started { trace_id: message.trace_id.to_owned(), language })?;
+    }
+    // What a message asks by itself may have been asked before.
+    let key = if place.is_only && found.text == question.text { asked_key(&question.text) } else { None };
+    let shown = &found.hits[..found.hits.len().min(passages_max)];
+    let known = key.as_ref().and_then(|key| answerer.confirmed(key, told, shown));
+    let (found, rewrite) = match known {
+        None if found.probability < options.evidence_min => finder.find_rewritten(found)?,
+        _ => (found, None),
+    };
+    let Found { text, asked, hits, probability, retrieve, gate, .. } = found;
     let mut run = Run {
         message,
         answerer,
@@ -100,24 +100,12 @@ pub(super) fn answer(
         options: Arc::clone(&options),
         cited: Vec::new(),
         start,
-        timings: AnswerTimings {
-            retrieve: (retrieved - start).as_secs_f64() * 1000.0,
-            gate,
-            added: gate,
-            ..AnswerTimings::default()
-        },
+        timings: AnswerTimings { retrieve, gate, rewrite, added: gate, ..AnswerTimings::default() },
         tokens: TokenCounts::default(),
-        withheld: 0,
+        withheld: Vec::new(),
     };
-    if place.is_first {
-        run.send(AnswerEvent::Started { trace_id: message.trace_id.to_owned(), language })?;
-    }
     let found = &hits[..hits.len().min(passages_max)];
-    // What a message asks by itself may have been asked before.
-    let key = if place.is_only && run.text == question.text { asked_key(&question.text) } else { None };
-    if let Some(key) = &key
-        && let Some((first, given)) = answerer.confirmed(key, told, found)
-    {
+    if let Some((first, given)) = known {
         return run.give(first, given, found);
     }
     let mut answer =
@@ -190,7 +178,7 @@ impl Run<'_> {
             citations,
             timings_ms: self.timings,
             tokens: self.tokens,
-            withheld: self.withheld,
+            withheld: mem::take(&mut self.withheld),
             copy_of: None,
             kept: None,
         }
@@ -369,7 +357,7 @@ impl Run<'_> {
         }
         self.timings.added += milliseconds(ended);
         written.does_not_know = written.text.is_empty() && does_not_know(&raw);
-        tracing::info!(withheld = self.withheld, cited = written.citations.len(), "checked");
+        tracing::info!(withheld = self.withheld.len(), cited = written.citations.len(), "checked");
         Ok(written)
     }
 
@@ -436,7 +424,7 @@ impl Run<'_> {
         let support = checker.support(&sentence.text, self.answerer.searcher.as_ref())?;
         self.timings.check += milliseconds(begun);
         let Some(Support { at, quote }) = support else {
-            self.withheld += 1;
+            self.withheld.push(sentence.text.clone());
             return Ok(());
         };
         let lead = if written.text.is_empty() { sentence.lead.trim_start_matches(['\n', ' ']) } else { &sentence.lead };
@@ -452,13 +440,6 @@ impl Run<'_> {
         written.informs |= terms(&sentence.text, self.language).iter().any(|term| !asked.contains(term));
         self.say(&piece)
     }
-}
-
-/// Brings forward what the reader need not translate.
-fn prefer(language: Language, hits: &mut [Hit]) {
-    let among = hits.len().min(OWN_LANGUAGE_AMONG);
-    let score = |hit: &Hit| if hit.passage.language == language { hit.score + OWN_LANGUAGE_SCORE } else { hit.score };
-    hits[..among].sort_by(|a, b| score(b).total_cmp(&score(a)));
 }
 
 /// The passages that fit a question best, each with the sentence that does.

@@ -1,5 +1,7 @@
 //! `cervella report`: how the service fared, from what it measured. Works while it runs, and after.
 
+mod withheld;
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +13,7 @@ use super::output;
 use crate::app::App;
 use crate::chat::clock;
 use crate::domain::Verdict;
-use crate::telemetry::{Found, Measured, Measurement, measurements_since, tokens_per_second};
+use crate::telemetry::{Found, Measured, Measurement, noted_since, tokens_per_second};
 
 /// The service tells every minute that it runs; after a longer silence it did not.
 const SILENCE_MAX_S: i64 = 150;
@@ -21,6 +23,9 @@ pub(super) struct ReportArguments {
     /// How far to look back: a number with `m`, `h` or `d`
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
     since: Duration,
+    /// Print the sentences that the model wrote and no passage said, with their questions, instead
+    #[arg(long)]
+    withheld: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -78,9 +83,12 @@ impl ReportArguments {
     pub(super) fn run(self, app: &App) -> anyhow::Result<()> {
         let now = clock::now();
         let since = now.saturating_sub(self.since.as_secs() as i64);
+        if self.withheld {
+            return withheld::print(app, since, self.json);
+        }
         let folder = app.measurements();
         let mut tally = Tally::default();
-        let Found { left_out, has_older } = measurements_since(&folder, since, |measurement| tally.add(measurement))
+        let Found { left_out, has_older } = noted_since(&folder, since, |measurement| tally.add(measurement))
             .with_context(|| format!("what was measured cannot be read from {}", folder.display()))?;
         if has_older {
             // It was not silent because there was nothing yet.

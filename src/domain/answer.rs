@@ -1,7 +1,7 @@
 //! A cited answer, as it is printed by `ask --json` and shown in every chat.
 
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::passage::place;
 use super::{Language, PassageId, QuestionKey};
@@ -43,7 +43,7 @@ impl Citation {
 /// Milliseconds, from the question's arrival where nothing else is said; `None` for a step that was not needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnswerTimings {
-    /// Passages found.
+    /// Looking for passages.
     pub retrieve: f64,
     /// What it took to tell whether they hold the answer, not counted from the arrival.
     pub gate: f64,
@@ -51,6 +51,8 @@ pub struct AnswerTimings {
     pub check: f64,
     /// What of both came on top of the model's writing: the gate, and comparing what was left when it had finished.
     pub added: f64,
+    /// What the model took to write the question anew, not counted from the arrival; `None` if it was not asked to.
+    pub rewrite: Option<f64>,
     /// First text shown to the reader: the best passage, quoted, or the abstention.
     pub first_text: f64,
     /// How long the model was busy with other answers, not counted from the arrival; `None` if it was not asked.
@@ -84,14 +86,19 @@ pub struct Answer {
     pub citations: Vec<Citation>,
     pub timings_ms: AnswerTimings,
     pub tokens: TokenCounts,
-    /// Sentences that the model wrote and no passage says: nobody saw them.
-    pub withheld: usize,
+    /// Sentences that the model wrote and no passage says: nobody saw them. In JSON, how many.
+    #[serde(serialize_with = "length")]
+    pub withheld: Vec<String>,
     /// The message that it was given to before, if people confirmed it there.
     #[serde(skip)]
     pub copy_of: Option<QuestionKey>,
     /// What is kept of it, if it may be given again to whoever asks the same.
     #[serde(skip)]
     pub kept: Option<GivenAnswer>,
+}
+
+fn length<S: Serializer>(sentences: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(sentences.len() as u64)
 }
 
 /// What is kept of an answer that people may confirm.

@@ -98,8 +98,18 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: &[(&str, &str)] =
-    templates!["system", "question", "abstained", "quotes", "disagreement", "left_out", "confirmed", "failed"];
+const TEMPLATES: &[(&str, &str)] = templates![
+    "system",
+    "question",
+    "rewrite_rules",
+    "rewrite",
+    "abstained",
+    "quotes",
+    "disagreement",
+    "left_out",
+    "confirmed",
+    "failed",
+];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -162,6 +172,15 @@ pub fn prompt(
         if count(&system, &longer) <= tokens_max { user = longer } else { texts[at] = whole }
     }
     Ok(Prompt { system, user, passages })
+}
+
+/// Rules and text of the request to write a question anew that goes on from the one before it.
+///
+/// # Errors
+/// A template that cannot be rendered.
+pub fn rewrite(language: Language, before: &str, question: &str) -> Result<(String, String), PromptError> {
+    let rules = render(language, "rewrite_rules", context! {})?;
+    Ok((rules, render(language, "rewrite", context! { before => before, question => question })?))
 }
 
 /// The text of an answer that the documents do not hold; `contact`: whom to ask instead.
@@ -331,6 +350,14 @@ mod tests {
             assert_eq!(prompt.user.matches("oltre").count(), expect);
         }
         assert!(rendered(&candidates, size + 101).user.find("oltre") < rendered(&candidates, 10_000).user.find("due"));
+    }
+
+    #[test]
+    fn a_question_to_be_written_anew_stands_below_the_one_before() {
+        for language in Language::ALL {
+            let (rules, text) = rewrite(language, "quante ferie ho?", "e a Pasqua?").unwrap();
+            insta::assert_snapshot!(format!("rewrite_{language}"), format!("{rules}\n---\n{text}"));
+        }
     }
 
     #[test]

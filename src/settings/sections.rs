@@ -275,6 +275,8 @@ pub struct TelemetrySettings {
     pub log: LogForm,
     /// Days for which what was measured is kept.
     pub keep_days: u32,
+    /// Days for which sentences are kept that no passage said, with their questions; 0: they are not.
+    pub withheld_days: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,7 +290,7 @@ pub enum LogForm {
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        TelemetrySettings { log: LogForm::Text, keep_days: 90 }
+        TelemetrySettings { log: LogForm::Text, keep_days: 90, withheld_days: 30 }
     }
 }
 
@@ -334,6 +336,7 @@ impl Settings {
             .or_else(|| within("chat.person_per_hour", self.chat.person_per_hour, 1, 100_000))
             .or_else(|| within("chat.all_per_hour", self.chat.all_per_hour, 1, 100_000))
             .or_else(|| within("telemetry.keep_days", self.telemetry.keep_days as usize, 1, 3650))
+            .or_else(|| within("telemetry.withheld_days", self.telemetry.withheld_days as usize, 0, 3650))
             .or_else(|| self.chat.nonsense())
             .or_else(|| {
                 let half = self.slack.app_token.is_empty() != self.slack.bot_token.is_empty();

@@ -1,16 +1,17 @@
 //! Takes what is measured to the files and to Prometheus. Nobody waits for the disk: what does not fit into the queue is
 //! counted for Prometheus only.
 
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use super::measurements::{Measured, Measurement, Writer};
+use super::day_files::{DayFiles, Noted};
+use super::measurements::Measured;
 use super::metrics::{Metrics, Standing};
+use super::withheld::Withheld;
 
-/// Measurements that wait for the disk.
+/// Lines that wait for the disk.
 const QUEUE_MAX: usize = 1024;
 
 /// What the service measures of itself.
@@ -23,16 +24,22 @@ pub struct Meter {
 
 #[derive(Debug)]
 struct Files {
-    sender: SyncSender<Measurement>,
+    sender: SyncSender<Noted<Line>>,
     thread: JoinHandle<()>,
 }
 
+#[derive(Debug)]
+enum Line {
+    Measured(Measured),
+    Withheld(Withheld),
+}
+
 impl Meter {
-    /// Writes into `folder`, and keeps what was measured for so many days.
-    pub fn with_files(folder: PathBuf, days: u32) -> Self {
+    /// Writes into these files.
+    pub fn with_files(measurements: DayFiles, withheld: DayFiles) -> Self {
         let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let writer = Writer::new(folder, days);
-        let thread = std::thread::Builder::new().name("measure".to_owned()).spawn(move || write(writer, &receiver));
+        let thread = std::thread::Builder::new().name("measure".to_owned());
+        let thread = thread.spawn(move || write(measurements, withheld, &receiver));
         let files = thread.map(|thread| Files { sender, thread });
         if let Err(error) = &files {
             tracing::warn!(%error, "nothing is written of what is measured");
@@ -42,11 +49,20 @@ impl Meter {
 
     pub fn note(&self, event: Measured) {
         self.metrics.count(&event);
+        self.line(Line::Measured(event));
+    }
+
+    /// Keeps it for the admin.
+    pub fn keep(&self, withheld: Withheld) {
+        self.line(Line::Withheld(withheld));
+    }
+
+    fn line(&self, event: Line) {
         let at = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as i64);
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Files { sender, .. }) = &*files else { return };
-        if let Err(TrySendError::Full(_)) = sender.try_send(Measurement { at, event }) {
-            tracing::debug!("the disk is behind: a measurement is left out");
+        if let Err(TrySendError::Full(_)) = sender.try_send(Noted { at, event }) {
+            tracing::debug!("the disk is behind: a line is left out");
         }
     }
 
@@ -64,10 +80,15 @@ impl Meter {
     }
 }
 
-fn write(mut writer: Writer, measurements: &Receiver<Measurement>) {
+fn write(mut measurements: DayFiles, mut withheld: DayFiles, lines: &Receiver<Noted<Line>>) {
     let mut is_failing = false;
-    for measurement in measurements {
-        let written = writer.write(&measurement);
+    for Noted { at, event } in lines {
+        // Old sentences go on their day, whether or not there are new ones.
+        let turned = withheld.turn_to(at);
+        let written = turned.and_then(|()| match event {
+            Line::Measured(event) => measurements.write(&Noted { at, event }),
+            Line::Withheld(event) => withheld.write(&Noted { at, event }),
+        });
         if let (Err(error), false) = (&written, is_failing) {
             tracing::warn!(%error, "what is measured cannot be written: the service goes on without");
         }
@@ -78,20 +99,32 @@ fn write(mut writer: Writer, measurements: &Receiver<Measurement>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{Origin, measurements_since};
+    use std::path::Path;
+
+    use crate::domain::Language;
+    use crate::telemetry::{Origin, noted_since};
+
+    fn meter(folder: &Path) -> Meter {
+        Meter::with_files(DayFiles::new(folder.join("m"), 90), DayFiles::new(folder.join("w"), 30))
+    }
 
     #[test]
     fn what_was_noted_before_the_end_is_in_the_files() {
         let folder = tempfile::tempdir().unwrap();
-        let meter = Meter::with_files(folder.path().join("m"), 90);
+        let meter = meter(folder.path());
         for _ in 0..50 {
             meter.note(Measured::Failed { from: Origin::Page });
         }
+        let withheld = Withheld::new("0a1b2c3d", "What does it cost?", Language::English, "It costs 40 euro.");
+        meter.keep(withheld.clone());
         meter.close();
         meter.note(Measured::Stopped);
         let mut found = 0;
-        measurements_since(&folder.path().join("m"), 0, |_| found += 1).unwrap();
+        noted_since(&folder.path().join("m"), 0, |_: Noted<Measured>| found += 1).unwrap();
         assert_eq!(found, 50);
+        let mut kept: Vec<Withheld> = Vec::new();
+        noted_since(&folder.path().join("w"), 0, |noted| kept.push(noted.event)).unwrap();
+        assert_eq!(kept, [withheld]);
         assert!(meter.render(&Standing::default()).contains(r#"questions_total{from="page",outcome="failed"} 50"#));
     }
 
@@ -100,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         std::fs::write(&taken, "").unwrap();
-        let meter = Meter::with_files(taken.clone(), 90);
+        let meter = meter(&taken);
         meter.note(Measured::Failed { from: Origin::Page });
         meter.close();
         assert!(meter.render(&Standing::default()).contains(r#"questions_total{from="page",outcome="failed"} 1"#));

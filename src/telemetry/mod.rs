@@ -1,10 +1,12 @@
 //! How the process tells of itself: logs on stderr, word to systemd, and what it measures. None holds the text of a
-//! question, a document or a secret.
+//! question, a document or a secret; `withheld` alone keeps text, in files for the admin.
 
+mod day_files;
 mod measurements;
 mod meter;
 mod metrics;
 mod recent;
+mod withheld;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -15,10 +17,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-pub use measurements::{Found, Measured, Measurement, Origin, measurements_since};
+pub use day_files::{DayFiles, Found, Noted, noted_since};
+pub use measurements::{Measured, Measurement, Origin};
 pub use meter::Meter;
 pub use metrics::{IndexStanding, Standing, tokens_per_second};
 pub use recent::{RecentError, recent_errors};
+pub use withheld::Withheld;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use cervella::answer::{AnswerEvent, AnswerOptions, Answerer, Writer};
 use cervella::domain::{Chat, Citation, Platform, Question, Reader, Readership};
-use cervella::inference::{
-    ChatMessage, Engine, EngineOptions, FinishReason, GenerateRequest, GenerationEvent, InferenceError, KvFormat,
-};
+use cervella::inference::{Engine, EngineOptions, KvFormat};
 use cervella::retrieval::{IndexStore, Precision, Searcher};
 use serde::Deserialize;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::scripted_model::ScriptedModel;
 use crate::support::{cervella, embedder, models, root, stdout};
 
 /// The real model is asked one in so many; with `CERVELLA_TEST_LOAD=full`, all.
@@ -48,35 +46,6 @@ struct Planted {
 fn attacks() -> Vec<Attack> {
     let text = fs::read_to_string(root().join("tests/fixtures/attacks.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
-}
-
-/// Writes what it is told to.
-#[derive(Default)]
-struct Worst(Mutex<String>);
-
-impl Writer for Worst {
-    fn context_tokens(&self) -> usize {
-        8192
-    }
-
-    fn prompt_tokens(&self, messages: &[ChatMessage]) -> Result<usize, InferenceError> {
-        Ok(messages.iter().map(|message| message.content.len() / 3).sum())
-    }
-
-    fn prompt_tokens_within(&self, _: &str, _: Duration) -> Result<usize, InferenceError> {
-        Ok(8192)
-    }
-
-    fn submit(&self, _: GenerateRequest) -> Result<mpsc::Receiver<GenerationEvent>, InferenceError> {
-        let text: Vec<char> = self.0.lock().unwrap().chars().collect();
-        let (events, receiver) = mpsc::channel(text.len() + 2);
-        let pieces = text.chunks(5).map(|piece| GenerationEvent::Text(piece.iter().collect()));
-        let finished = GenerationEvent::Finished { reason: FinishReason::Stop, generated_tokens: 1, guessed_tokens: 0 };
-        for event in pieces.chain([finished]) {
-            events.try_send(event).unwrap();
-        }
-        Ok(receiver)
-    }
 }
 
 /// Everything that a reader got to see.
@@ -167,8 +136,12 @@ async fn nothing_comes_out_that_must_not() {
     assert!(attacks.len() >= 150);
     let data = tempfile::tempdir().unwrap();
     let Some(searcher) = searcher(&attacks, data.path()) else { return };
-    let worst = Arc::new(Worst::default());
-    let of_worst = answerer(&searcher, Some(Arc::clone(&worst) as Arc<dyn Writer>));
+    let worst = Arc::new(Mutex::new(String::new()));
+    let model = ScriptedModel(Box::new({
+        let worst = Arc::clone(&worst);
+        move |_| worst.lock().unwrap().clone()
+    }));
+    let of_worst = answerer(&searcher, Some(Arc::new(model)));
     let of_quotes = answerer(&searcher, None);
     let options = EngineOptions {
         model: models.join("SmolLM2-135M-Instruct.Q4_1.gguf"),
@@ -182,7 +155,7 @@ async fn nothing_comes_out_that_must_not() {
     let all = std::env::var("CERVELLA_TEST_LOAD").is_ok_and(|load| load == "full");
     let mut breaches = Vec::new();
     for (at, attack) in attacks.iter().enumerate() {
-        worst.0.lock().unwrap().clone_from(&attack.model);
+        worst.lock().unwrap().clone_from(&attack.model);
         let mut asked = vec![("worst", &of_worst), ("quotes", &of_quotes)];
         if all || at % ASKED_OF_THE_MODEL == 0 {
             asked.push(("model", &of_model));

@@ -237,7 +237,7 @@ pub fn done(verdict: Verdict, text: &str, citations: Vec<Citation>) -> Step {
             ..AnswerTimings::default()
         },
         tokens: TokenCounts { prompt: 800, budget: 800, cached: 0, generated: 40 },
-        withheld: 0,
+        withheld: Vec::new(),
         copy_of: None,
         kept: None,
     })))

@@ -2,7 +2,6 @@
 //! acts for the people and reads what stands in the channels; the bot under test knows only the address and its tokens.
 
 mod blocks;
-mod chance;
 mod connection;
 mod events;
 mod examples;

@@ -220,7 +220,7 @@ mod tests {
             citations: vec![citation()],
             timings_ms: AnswerTimings::default(),
             tokens: TokenCounts::default(),
-            withheld: 0,
+            withheld: Vec::new(),
             copy_of: None,
             kept: None,
         }))

@@ -50,7 +50,7 @@ impl House {
             .set("CERVELLA__SLACK__API_URL", slack.api_url())
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 

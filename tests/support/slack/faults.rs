@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::chance::Chance;
 use super::request::Parameters;
+use crate::fakes::chance::Chance;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

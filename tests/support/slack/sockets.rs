@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::chance::Chance;
+use crate::fakes::chance::Chance;
 
 /// Frames on their way to one socket; a client that reads no more loses what comes after them.
 const FRAMES_MAX: usize = 1_024;

@@ -1,0 +1,37 @@
+//! A model that writes what a test tells it to, in the place of the engine.
+
+use std::time::Duration;
+
+use cervella::answer::Writer;
+use cervella::inference::{ChatMessage, FinishReason, GenerateRequest, GenerationEvent, InferenceError};
+use tokio::sync::mpsc;
+
+/// What it writes to a conversation.
+pub type Script = Box<dyn Fn(&[ChatMessage]) -> String + Send + Sync>;
+
+pub struct ScriptedModel(pub Script);
+
+impl Writer for ScriptedModel {
+    fn context_tokens(&self) -> usize {
+        8192
+    }
+
+    fn prompt_tokens(&self, messages: &[ChatMessage]) -> Result<usize, InferenceError> {
+        Ok(messages.iter().map(|message| message.content.len() / 3).sum())
+    }
+
+    fn prompt_tokens_within(&self, _: &str, _: Duration) -> Result<usize, InferenceError> {
+        Ok(8192)
+    }
+
+    fn submit(&self, request: GenerateRequest) -> Result<mpsc::Receiver<GenerationEvent>, InferenceError> {
+        let text: Vec<char> = (self.0)(&request.messages).chars().collect();
+        let (events, receiver) = mpsc::channel(text.len() + 2);
+        let pieces = text.chunks(5).map(|piece| GenerationEvent::Text(piece.iter().collect()));
+        let finished = GenerationEvent::Finished { reason: FinishReason::Stop, generated_tokens: 1, guessed_tokens: 0 };
+        for event in pieces.chain([finished]) {
+            events.try_send(event).unwrap();
+        }
+        Ok(receiver)
+    }
+}
