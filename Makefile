@@ -2,7 +2,7 @@
 # make test              everything that CI runs
 # make soak             the daemon between both platforms, played, while everything goes wrong; ARGS="kills --kills 300"
 # make install           as root: the program and its systemd units, into $(DESTDIR)$(PREFIX)
-# make deb               a Debian package, in target/debian
+# make deb               a Debian package, in target/debian; scripts/real_systemd.sh tries it in a clean Debian
 .PHONY: demo test build check models setup-test soak install deb
 
 CARGO ?= cargo

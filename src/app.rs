@@ -125,14 +125,17 @@ impl App {
     /// # Errors
     /// No default folder can be told, because the user has no home.
     pub fn new(settings: Settings) -> Result<Self, AppError> {
-        let models = match &settings.models.folder {
-            unset if unset.as_os_str().is_empty() => default_folder()?,
-            set => set.clone(),
-        };
         let data = match &settings.data.folder {
             unset if unset.as_os_str().is_empty() => {
                 default_folder()?.parent().map_or_else(|| PathBuf::from("data"), Path::to_owned)
             }
+            set => set.clone(),
+        };
+        let beside = data.join("models");
+        let models = match &settings.models.folder {
+            // Whoever looks into the data of a service finds its models too.
+            unset if unset.as_os_str().is_empty() && beside.is_dir() => beside,
+            unset if unset.as_os_str().is_empty() => default_folder()?,
             set => set.clone(),
         };
         let now = Arc::new(watch::Sender::new(settings.clone()));
@@ -385,5 +388,23 @@ fn answer_options(all: &Settings) -> AnswerOptions {
         evidence_sure: settings.evidence_sure,
         contact: Some(settings.contact.clone()).filter(|contact| !contact.is_empty()),
         questions_max: settings.questions_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_in_the_data_folder_are_found_unless_another_folder_is_set() {
+        let data = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.data.folder = data.path().to_owned();
+        let models = |settings: &Settings| App::new(settings.clone()).unwrap().models().path().to_owned();
+        assert_eq!(models(&settings), default_folder().unwrap());
+        std::fs::create_dir(data.path().join("models")).unwrap();
+        assert_eq!(models(&settings), data.path().join("models"));
+        settings.models.folder = data.path().join("others");
+        assert_eq!(models(&settings), data.path().join("others"));
     }
 }

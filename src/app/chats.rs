@@ -14,7 +14,7 @@ use super::{App, AppError, Loaded};
 use crate::chat::clock;
 use crate::chat::connection::Connection;
 use crate::chat::delivery::{Backoff, Surface};
-use crate::chat::desk::{AccessRules, Desk, DeskLimits, QuotaLimits, Shared};
+use crate::chat::desk::{AccessRules, Desk, DeskLimits, Live, QuotaLimits, Shared};
 use crate::chat::house::House;
 use crate::chat::records::Records;
 use crate::chat::slack::{self, SlackError, SlackOptions, SlackSurface};
@@ -80,7 +80,7 @@ impl App {
         let telegram = opening.telegram().await?;
         house.watch(vec![("Slack", slack.clone()), ("Telegram", telegram.clone())]);
         let connections = vec![(Platform::Slack, slack), (Platform::Telegram, telegram)];
-        opening.tasks.spawn(forget_regularly(store.clone(), stop.clone()));
+        opening.tasks.spawn(forget_regularly(store.clone(), self.live(retention), stop.clone()));
         opening.tasks.spawn(export_regularly(store.clone(), stop.clone()));
         opening.tasks.spawn(control::serve(self.data().to_owned(), store.clone(), stop.clone()));
         let tasks = opening.tasks.clone();
@@ -246,12 +246,19 @@ fn told<T>(opened: Result<T, AppError>, health: &watch::Sender<Connection>) -> O
         .ok()
 }
 
+fn retention(settings: &Settings) -> Retention {
+    let seconds = |days: u32| i64::from(days) * 24 * 3600;
+    let conversations = seconds(settings.chat.keep_days);
+    let feedback = seconds(settings.chat.ratings_keep_days);
+    Retention { conversations, deliveries: conversations, feedback, ..Retention::default() }
+}
+
 /// Removes what is older than it is kept, a bounded piece at a time.
-async fn forget_regularly(store: Store, stop: CancellationToken) {
+async fn forget_regularly(store: Store, retention: Live<Retention>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let store = store.clone();
-        let swept = tokio::task::spawn_blocking(move || store.sweep(clock::now(), &Retention::default())).await;
+        let (store, retention) = (store.clone(), retention());
+        let swept = tokio::task::spawn_blocking(move || store.sweep(clock::now(), &retention)).await;
         match swept {
             Ok(Ok(swept)) if swept.removed > 0 => tracing::info!(rows = swept.removed, "forgotten by age"),
             Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "old rows were not removed"),

@@ -37,7 +37,7 @@ pub struct DataSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelsSettings {
-    /// Empty: `models` in `$STATE_DIRECTORY` or in the user's data folder, wherever the data folder is.
+    /// Empty: `models` in `$STATE_DIRECTORY`, in the data folder where it is there, or in the user's data folder.
     pub folder: PathBuf,
     /// The model that writes answers: `auto`, an id of the catalogue, or a file.
     pub answer: String,
@@ -192,6 +192,10 @@ pub struct ChatSettings {
     pub person_per_hour: usize,
     /// Questions of all people in an hour.
     pub all_per_hour: usize,
+    /// Days for which conversations and answers are kept after the last that happened in them.
+    pub keep_days: u32,
+    /// Days for which ratings are kept.
+    pub ratings_keep_days: u32,
 }
 
 impl Default for ChatSettings {
@@ -202,6 +206,8 @@ impl Default for ChatSettings {
             mentions_only: Vec::new(),
             person_per_hour: 60,
             all_per_hour: 600,
+            keep_days: 90,
+            ratings_keep_days: 365,
         }
     }
 }
@@ -335,6 +341,8 @@ impl Settings {
             .or_else(|| within("answer.questions_max", self.answer.questions_max, 1, 256))
             .or_else(|| within("chat.person_per_hour", self.chat.person_per_hour, 1, 100_000))
             .or_else(|| within("chat.all_per_hour", self.chat.all_per_hour, 1, 100_000))
+            .or_else(|| within("chat.keep_days", self.chat.keep_days as usize, 1, 36_500))
+            .or_else(|| within("chat.ratings_keep_days", self.chat.ratings_keep_days as usize, 1, 36_500))
             .or_else(|| within("telemetry.keep_days", self.telemetry.keep_days as usize, 1, 3650))
             .or_else(|| within("telemetry.withheld_days", self.telemetry.withheld_days as usize, 0, 3650))
             .or_else(|| self.chat.nonsense())

@@ -15,8 +15,8 @@ use super::commit::Commit;
 use super::frame::{self, Damaged};
 use super::keys::{Key, Kind};
 
-/// Pages that the database keeps in memory. Its own default is a gigabyte.
-const CACHE_BYTES: u64 = 64 << 20;
+/// Pages that the database keeps in memory: some thousand messages. Its own default is a gigabyte.
+const CACHE_BYTES: u64 = 16 << 20;
 
 /// How often the database writes by itself what nobody waits for.
 const FLUSH_EVERY_MS: u64 = 500;
@@ -371,6 +371,7 @@ impl StoreError {
             kind @ (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) => {
                 StoreError::Full(kind)
             }
+            io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly,
             _ => StoreError::Disk(error),
         }
     }

@@ -18,6 +18,8 @@ pub enum StoreError {
     Newer { found: u32, known: u32 },
     #[error("no room is left on the disk of the store ({0})")]
     Full(io::ErrorKind),
+    #[error("the disk of the store is read-only")]
+    ReadOnly,
     #[error("the disk of the store fails: {0}")]
     Disk(#[source] io::Error),
     #[error("the disk of the store failed a moment ago")]
@@ -57,6 +59,6 @@ impl StoreError {
     /// After these sled answers every write with the same error until it is opened again. Damage is not among them: what
     /// can still be read stays in use.
     pub(super) fn ends_the_database(&self) -> bool {
-        matches!(self, StoreError::Full(_) | StoreError::Disk(_) | StoreError::Engine(_))
+        matches!(self, StoreError::Full(_) | StoreError::ReadOnly | StoreError::Disk(_) | StoreError::Engine(_))
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
+/// Failures from which on it is more than a hiccup: some seconds.
+const LASTING: u32 = 4;
 
 #[derive(Debug, Default)]
 pub struct Backoff {
@@ -20,6 +22,11 @@ impl Backoff {
         // A hasher with random keys is all the randomness that this needs.
         let share = RandomState::new().hash_one(self.failures) as f64 / u64::MAX as f64;
         whole.mul_f64(0.5 + share / 2.0)
+    }
+
+    /// Whether this was the failure from which on it is more than a hiccup: true once until the next success.
+    pub fn begins_to_last(&self) -> bool {
+        self.failures == LASTING
     }
 
     pub fn reset(&mut self) {
@@ -39,6 +46,13 @@ mod tests {
             assert!(wait >= Duration::from_millis(whole_ms / 2), "{wait:?} for {whole_ms}");
             assert!(wait <= Duration::from_millis(whole_ms), "{wait:?} for {whole_ms}");
         }
+        assert!(!backoff.begins_to_last());
+        backoff.reset();
+        let lasts = (0..8).filter(|_| {
+            backoff.wait();
+            backoff.begins_to_last()
+        });
+        assert_eq!(lasts.count(), 1);
         backoff.reset();
         assert!(backoff.wait() <= FIRST);
     }

@@ -292,14 +292,20 @@ impl<S: Surface> Round<'_, S> {
             SendError::Wait(wait) => {
                 // A little more: our clock and the platform's are not the same.
                 let wait = wait + WAIT_MARGIN;
-                self.courier.pace.hold(&self.parcel.to.thread.chat, wait);
+                let chat = &self.parcel.to.thread.chat;
+                tracing::info!(%chat, wait_ms = wait.as_millis(), "the platform asks to wait");
+                self.courier.pace.hold(chat, wait);
                 Step::Wait(wait)
             }
             SendError::Spent(wait) if state == DraftState::Growing => Step::LeaveOut(wait),
             SendError::Spent(wait) => Step::Wait(wait),
             SendError::Unreachable(reason) => {
-                let wait = self.backoff.wait();
-                tracing::warn!(chat = %self.parcel.to.thread.chat, reason, wait_ms = wait.as_millis(), "sending again");
+                let (chat, wait) = (&self.parcel.to.thread.chat, self.backoff.wait());
+                if self.backoff.begins_to_last() {
+                    tracing::warn!(%chat, reason, "an answer cannot be sent: it is tried until the platform takes it");
+                } else {
+                    tracing::debug!(%chat, reason, wait_ms = wait.as_millis(), "sending again");
+                }
                 Step::Wait(wait)
             }
             SendError::Markup if !self.plain => {
