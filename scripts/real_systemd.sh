@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The Debian package in a clean Debian, under a real systemd, with the demo's models: it installs, becomes ready, answers, is
-# reloaded, makes a backup and stops well. Needs root, debootstrap, systemd-nspawn and Debian's packages; leaves nothing behind.
+# The Debian package in a clean Debian, under a real systemd, with the demo's models: it installs, becomes ready,
+# answers, is reloaded, makes a backup and stops well. Needs root, debootstrap, systemd-nspawn and Debian's packages; leaves nothing behind.
 # Usage: scripts/real_systemd.sh [MODELS], after `make deb` and `cervella models pull demo`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,9 +9,16 @@ target=${CARGO_TARGET_DIR:-target}
 root=$(mktemp -d)
 container=
 # What the container has mounted is gone before its files are removed.
-trap '[ -z "$container" ] || { kill "$container" 2>/dev/null; wait "$container" 2>/dev/null; } ; rm -rf --one-file-system "$root"' EXIT
+end() {
+  if [ -n "$container" ]; then
+    kill "$container" 2>/dev/null || true
+    wait "$container" 2>/dev/null || true
+  fi
+  rm -rf --one-file-system "$root" "$root.log"
+}
+trap end EXIT
 
-debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$root" http://deb.debian.org/debian >"$root.log" || {
+debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,python3-minimal bookworm "$root" http://deb.debian.org/debian >"$root.log" || {
   tail "$root.log"
   exit 1
 }
@@ -37,15 +44,28 @@ for _ in $(seq 100); do
   sleep 0.2
 done
 inside() { nsenter --target "$init" --all -- "$@"; }
-until inside systemctl is-system-running --wait 2>/dev/null | grep -Eq 'running|degraded'; do sleep 1; done
+for _ in $(seq 60); do
+  state=$(inside systemctl is-system-running 2>/dev/null || true)
+  case $state in running | degraded) break ;; esac
+  sleep 1
+done
 
 # Ready means that questions are answered: `start` waits for it.
 inside systemctl start cervella.service
-inside sh -c 'cervella --config /etc/cervella/cervella.toml --data /var/lib/cervella search "quanti giorni di ferie" --top 1' | grep -q ferie
+asked='{"question": "Quanti giorni di ferie ho?", "language": null}'
+answer=$(inside python3 -c '
+import sys, urllib.request
+request = urllib.request.Request("http://127.0.0.1:8717/api/ask", sys.argv[1].encode(), {"content-type": "application/json"})
+print(urllib.request.urlopen(request, timeout=120).read().decode())' "$asked")
+case $answer in *ferie*) ;; *) echo "no answer: $answer" && exit 1 ;; esac
 inside systemctl reload cervella.service
 inside systemctl start cervella-backup.service
 inside sh -c 'test -f /var/lib/cervella-backups/*/manifest.json'
 inside systemctl stop cervella.service
-inside systemctl show cervella.service -p Result -p ExecMainStatus | tee /dev/stderr | grep -q '^Result=success'
-! inside journalctl -u cervella.service --no-pager | grep ERROR
+result=$(inside systemctl show cervella.service -p Result -p NRestarts)
+errors=$(inside journalctl -u cervella.service --no-pager | grep ERROR || true)
+if [ "$result" != $'Result=success\nNRestarts=0' ] && [ "$result" != $'NRestarts=0\nResult=success' ] || [ -n "$errors" ]; then
+  echo "$result" "$errors"
+  exit 1
+fi
 echo "the package works under systemd"

@@ -4,7 +4,7 @@
 use crate::domain::{Language, LanguageDetector, Question};
 use crate::retrieval::terms;
 
-/// Different words with a meaning of their own up to which a question with a pronoun is taken to refer back.
+/// Different words with a meaning of their own up to which a message may go on from another one.
 const SHORT_TERMS_MAX: usize = 4;
 
 /// A message that begins like this goes on from another one.

@@ -111,7 +111,8 @@ pub(super) fn answer(
     let mut answer =
         if hits.is_empty() || probability < options.evidence_min { run.abstain(&hits)? } else { run.answer(found)? };
     answer.question = (run.text != question.text).then_some(run.text);
-    answer.kept = key.filter(|_| answer.verdict == Verdict::Answered).map(|asked| GivenAnswer {
+    let may_be_kept = answer.verdict == Verdict::Answered && answer.question.is_none();
+    answer.kept = key.filter(|_| may_be_kept).map(|asked| GivenAnswer {
         asked,
         text: answer.text.clone(),
         language,

@@ -19,9 +19,10 @@ impl Observer for Meter {
             Reader::Page => Origin::Page,
             Reader::Operator | Reader::Anybody => Origin::Terminal,
         };
-        if let Ending::Answered(Answer { language, withheld, .. }) = ending {
+        if let Ending::Answered(Answer { question: looked_for, language, withheld, .. }) = ending {
+            let question = looked_for.as_ref().unwrap_or(&question.text);
             for sentence in withheld {
-                self.keep(Withheld::new(trace_id, &question.text, *language, sentence));
+                self.keep(Withheld::new(trace_id, question, *language, sentence));
             }
         }
         self.note(match ending {

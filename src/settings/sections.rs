@@ -37,7 +37,7 @@ pub struct DataSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelsSettings {
-    /// Empty: `models` in `$STATE_DIRECTORY`, in the data folder where it is there, or in the user's data folder.
+    /// Empty: `models` in the data folder where it is there, or else in `$STATE_DIRECTORY` or the user's data folder.
     pub folder: PathBuf,
     /// The model that writes answers: `auto`, an id of the catalogue, or a file.
     pub answer: String,
@@ -192,7 +192,8 @@ pub struct ChatSettings {
     pub person_per_hour: usize,
     /// Questions of all people in an hour.
     pub all_per_hour: usize,
-    /// Days for which conversations and answers are kept after the last that happened in them.
+    /// Days for which conversations and answers, confirmed ones too, are kept after the last that happened in them; not less
+    /// than platforms may be out of reach.
     pub keep_days: u32,
     /// Days for which ratings are kept.
     pub ratings_keep_days: u32,
@@ -341,7 +342,7 @@ impl Settings {
             .or_else(|| within("answer.questions_max", self.answer.questions_max, 1, 256))
             .or_else(|| within("chat.person_per_hour", self.chat.person_per_hour, 1, 100_000))
             .or_else(|| within("chat.all_per_hour", self.chat.all_per_hour, 1, 100_000))
-            .or_else(|| within("chat.keep_days", self.chat.keep_days as usize, 1, 36_500))
+            .or_else(|| within("chat.keep_days", self.chat.keep_days as usize, 7, 36_500))
             .or_else(|| within("chat.ratings_keep_days", self.chat.ratings_keep_days as usize, 1, 36_500))
             .or_else(|| within("telemetry.keep_days", self.telemetry.keep_days as usize, 1, 3650))
             .or_else(|| within("telemetry.withheld_days", self.telemetry.withheld_days as usize, 0, 3650))

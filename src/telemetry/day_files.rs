@@ -51,23 +51,24 @@ impl DayFiles {
         if self.today == Some(today) {
             return Ok(());
         }
-        self.file = None;
+        (self.today, self.file) = (Some(today), None);
         let first = today.saturating_add(1.day()).saturating_sub(i64::from(self.days).days());
+        let mut removed = Ok(());
         for (day, path) in days(&self.folder)? {
             if day < first {
-                fs::remove_file(path)?;
+                removed = removed.and(fs::remove_file(path));
             }
         }
-        self.today = Some(today);
-        Ok(())
+        removed
     }
 
     /// # Errors
     /// Errors of the disk.
     pub(super) fn write(&mut self, noted: &Noted<impl Serialize>) -> io::Result<()> {
-        self.turn_to(noted.at)?;
+        // What cannot be removed keeps nothing from being written.
+        let turned = self.turn_to(noted.at);
         if self.days == 0 {
-            return Ok(());
+            return turned;
         }
         let mut line = serde_json::to_vec(noted)?;
         line.push(b'\n');
@@ -81,7 +82,7 @@ impl DayFiles {
         // After an error half a line may be there: then the file is opened anew.
         file.write_all(&line)?;
         self.file = Some(file);
-        Ok(())
+        turned
     }
 }
 
@@ -208,6 +209,16 @@ mod tests {
         OpenOptions::new().append(true).open(file).unwrap().write_all(br#"{"at":1790000"#).unwrap();
         write(NOON + 1);
         assert_eq!(read(folder.path(), 0), (vec![NOON, NOON + 1], Found { left_out: 1, has_older: false }));
+    }
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nothing_from_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("2020-01-01.jsonl")).unwrap();
+        let mut files = DayFiles::new(folder.path().to_owned(), 30);
+        assert!(files.write(&noted(NOON)).is_err());
+        files.write(&noted(NOON + 1)).unwrap();
+        assert_eq!(read(folder.path(), NOON).0, [NOON, NOON + 1]);
     }
 
     #[test]

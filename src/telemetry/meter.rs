@@ -85,10 +85,11 @@ fn write(mut measurements: DayFiles, mut withheld: DayFiles, lines: &Receiver<No
     for Noted { at, event } in lines {
         // Old sentences go on their day, whether or not there are new ones.
         let turned = withheld.turn_to(at);
-        let written = turned.and_then(|()| match event {
+        let written = match event {
             Line::Measured(event) => measurements.write(&Noted { at, event }),
             Line::Withheld(event) => withheld.write(&Noted { at, event }),
-        });
+        };
+        let written = written.and(turned);
         if let (Err(error), false) = (&written, is_failing) {
             tracing::warn!(%error, "what is measured cannot be written: the service goes on without");
         }

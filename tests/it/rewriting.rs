@@ -60,8 +60,8 @@ async fn what_finds_nothing_is_looked_for_in_the_words_of_the_thread_and_in_no_o
     assert_eq!(found.question.as_deref(), Some(WHOLE));
     assert!(found.timings_ms.rewrite.is_some());
     assert!(found.citations.iter().any(|citation| citation.path.contains("travel")), "{}", found.text);
-    // It brings a word of its own, answers, or says the same again.
-    for wrong in ["Who approves travel to Switzerland by train?", "The CFO approves it.", SHORT, ""] {
+    // It leaves the question out, brings a word of its own, answers, or says the same again.
+    for wrong in [BEFORE, "Who approves travel to Switzerland by train?", "The CFO approves it.", SHORT, ""] {
         let answer = answer(&answerer(&searcher, wrong)).await;
         assert_eq!((answer.verdict, answer.question), (Verdict::Abstained, None), "{wrong}");
     }

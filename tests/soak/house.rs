@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::daemon::House;
 use crate::http::Request;
-use crate::scene::{CANTEEN_QUESTION, CLOSED, Scene, canteen, told};
+use crate::scene::{CANTEEN_QUESTION, CLOSED, CLOSED_QUESTION, Scene, canteen, told};
 use crate::shim::Shim;
 use crate::tiny::TinyModel;
 
@@ -151,6 +151,12 @@ impl<'a> Running<'a> {
         self.signal(Signal::TERM);
         let status = self.daemon.take().expect("it runs").wait().expect("it ends");
         if status.success() { Ok(()) } else { Err(format!("the daemon ended with {status}")) }
+    }
+
+    /// Whether the closed collection is in the index at all: else nobody could be told of it.
+    pub fn closed_is_indexed(&self) -> bool {
+        let found = self.house.run(&["search", CLOSED_QUESTION]).output().expect("the program starts");
+        String::from_utf8_lossy(&found.stdout).contains(CLOSED)
     }
 
     /// Changes the document, and does not wait until that is known.

@@ -43,6 +43,13 @@ pub async fn run(seed: u64, rate: f64, kills: usize, power: bool) -> Vec<String>
                         swaps += 1;
                         price += 1;
                         running.raise_price(price);
+                        // Every other time it is killed while the index is made, else when nobody may hear the old price any more.
+                        if swaps % 2 == 0
+                            && let Err(why) = running.price_is_known(price).await
+                        {
+                            broken.push(why);
+                            return;
+                        }
                     }
                     _ => {}
                 }
@@ -85,6 +92,9 @@ pub async fn run(seed: u64, rate: f64, kills: usize, power: bool) -> Vec<String>
 async fn end(running: &mut Running<'_>, price: usize) -> Result<(), String> {
     running.open().await?;
     running.price_is_known(price).await?;
+    if !running.closed_is_indexed() {
+        return Err("the closed collection is in no index".to_owned());
+    }
     running.scene.settled().await?;
     running.stop()
 }

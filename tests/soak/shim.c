@@ -1,6 +1,7 @@
 // Between the daemon and the system, by LD_PRELOAD: a disk that is full or read-only, a clock that jumps, and a record of
 // what was written to files and not yet synced, which a loss of power takes back. Only files below SOAK_FOLDER are concerned.
-// What is not modelled: names of files that a lost directory entry would take with it.
+// What is not modelled: names of files that a lost directory entry would take with it; copies between files
+// (copy_file_range, sendfile) and raw system calls, with which backups and index generations are made in part.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -9,6 +9,8 @@ const PEOPLE: usize = 40;
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// Caches fill before.
 const WARM: f64 = 0.25;
+/// Fewer say nothing.
+const SAMPLES_MIN: usize = 20;
 /// What the memory may grow by in an hour.
 const GROWTH_MB: f64 = 20.0;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(300);
@@ -53,6 +55,9 @@ pub async fn run(seed: u64, rate: f64, minutes: u64) -> Vec<String> {
         mean(|sample| sample.resident_mb),
         mean(|sample| sample.files)
     );
+    if warm.len() < SAMPLES_MIN || scene.slack.ack_delays().len() < SAMPLES_MIN {
+        broken.push("the run was too short to say anything".to_owned());
+    }
     if growth > GROWTH_MB {
         broken.push(format!("the memory grows by {growth:.1} MB an hour"));
     }

@@ -75,6 +75,9 @@ pub async fn run(seed: u64, rate: f64) -> Vec<String> {
     if let Err(why) = running.open().await {
         return vec![why];
     }
+    if !running.closed_is_indexed() {
+        return vec!["the closed collection is in no index".to_owned()];
+    }
     let mut broken = Vec::new();
     scene.set_pace(rate);
     let week = async {
@@ -83,7 +86,7 @@ pub async fn run(seed: u64, rate: f64) -> Vec<String> {
             let (start, from) = (Instant::now(), running.house.logged().len());
             let outcome = perform(act, &mut running, &mut chance, rate).await;
             let outcome = match outcome {
-                Ok(()) => as_a_service_manager(&mut running).await,
+                Ok(()) => as_a_service_manager(act, &mut running).await,
                 broken => broken,
             };
             println!("{act:?}: {:?}, {} questions so far", start.elapsed(), scene.asked());
@@ -99,9 +102,11 @@ pub async fn run(seed: u64, rate: f64) -> Vec<String> {
         () = week => {}
         () = scene.ask_on(seed) => {}
     }
-    broken.extend(scene.settled().await.err());
-    println!("memory {:.0} MB, {} open files", running.resident_mb(), running.open_files());
-    broken.extend(running.stop().err());
+    if broken.is_empty() {
+        broken.extend(scene.settled().await.err());
+        println!("memory {:.0} MB, {} open files", running.resident_mb(), running.open_files());
+        broken.extend(running.stop().err());
+    }
     println!("{} questions, {} answers, {} starts", scene.asked(), scene.answered(), running.starts);
     broken.extend(scene.faults());
     broken
@@ -212,29 +217,40 @@ async fn with_damaged_store(running: &mut Running<'_>, chance: &mut Chance) -> R
 
 /// By a control group of its own, where this machine lets us make one.
 async fn with_little_memory(running: &Running<'_>) {
-    let root = Path::new("/sys/fs/cgroup/memory");
-    let group = root.join(format!("cervella-soak-{}", running.pid()));
+    let pid = running.pid();
+    // Of the first version each controller has a tree of its own.
+    let first = Path::new("/sys/fs/cgroup/memory");
+    let is_first = first.is_dir();
+    let (root, limit) =
+        if is_first { (first, "memory.limit_in_bytes") } else { (Path::new("/sys/fs/cgroup"), "memory.max") };
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let its_own = groups.lines().find_map(|line| line.split_once(if is_first { ":memory:/" } else { "0::/" }));
+    let before = root.join(its_own.map_or("", |(_, path)| path));
+    let group = root.join(format!("cervella-soak-{pid}"));
     let put = |file: PathBuf, value: u64| fs::write(file, value.to_string());
     let made = fs::create_dir(&group)
-        .and_then(|()| put(group.join("memory.limit_in_bytes"), SHORT_OF_MEMORY))
-        .and_then(|()| put(group.join("cgroup.procs"), u64::from(running.pid())));
+        .and_then(|()| put(group.join(limit), SHORT_OF_MEMORY))
+        .and_then(|()| put(group.join("cgroup.procs"), u64::from(pid)));
     match made {
         Ok(()) => tokio::time::sleep(TROUBLE).await,
-        Err(error) => println!("memory cannot be made short here: {error}"),
+        Err(error) => println!("NOT DONE: memory cannot be made short here: {error}"),
     }
     // The process may be gone, and then it is in no group.
-    let _ = put(root.join("cgroup.procs"), u64::from(running.pid()));
+    let _ = put(before.join("cgroup.procs"), u64::from(pid));
     let _ = fs::remove_dir(&group);
 }
 
-/// Starts the daemon again if it has ended.
-async fn as_a_service_manager(running: &mut Running<'_>) -> Result<(), String> {
-    if running.has_ended() {
-        println!("the daemon had ended, and is started again");
-        running.kill();
-        running.open().await?;
+/// Starts the daemon again if the system has ended it, which it does to who takes memory that is not there.
+async fn as_a_service_manager(act: Act, running: &mut Running<'_>) -> Result<(), String> {
+    if !running.has_ended() {
+        return Ok(());
     }
-    Ok(())
+    running.kill();
+    if !matches!(act, Act::LittleMemory) {
+        return Err("the daemon has ended by itself".to_owned());
+    }
+    println!("the daemon had ended, and is started again");
+    running.open().await
 }
 
 /// Noise in some places of a file.

@@ -115,16 +115,15 @@ impl<S: Surface> Desk<S> {
     }
 
     async fn remember(&self, talk: &Talk<'_>, text: &str, ending: &Ending) -> Result<(), StoreError> {
-        if !matches!(ending, Ending::Answered(_)) {
-            return Ok(());
-        }
+        let Ending::Answered(answer) = ending else { return Ok(()) };
         let parts = questions(text);
         let subject = match &parts[..] {
             // Of several the last answered one is what people go on from.
             parts @ [_, _, ..] => parts[parts.len().min(QUESTIONS) - 1].as_str(),
             // The subject stays what it is as long as people follow it up.
             _ if refers_back(text) => talk.before.as_deref().unwrap_or(text),
-            _ => text,
+            // Or, where only the model knew what it goes on from, the question as that said it.
+            _ => answer.question.as_deref().unwrap_or(text),
         };
         let question: String = subject.chars().take(CHARACTERS_OF_QUESTION_KEPT).collect();
         let answered = talk.message.id.clone();
