@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 models=${1:-${XDG_DATA_HOME:-$HOME/.local/share}/cervella/models}
 target=${CARGO_TARGET_DIR:-target}
 root=$(mktemp -d)
+# It is the root folder of a service that is not root.
+chmod 755 "$root"
 container=
 # What the container has mounted is gone before its files are removed.
 end() {
@@ -18,7 +20,7 @@ end() {
 }
 trap end EXIT
 
-debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,python3-minimal bookworm "$root" http://deb.debian.org/debian >"$root.log" || {
+debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl bookworm "$root" http://deb.debian.org/debian >"$root.log" || {
   tail "$root.log"
   exit 1
 }
@@ -51,12 +53,12 @@ for _ in $(seq 60); do
 done
 
 # Ready means that questions are answered: `start` waits for it.
-inside systemctl start cervella.service
+inside systemctl start cervella.service || {
+  inside journalctl -u cervella.service --no-pager | tail -n 20
+  exit 1
+}
 asked='{"question": "Quanti giorni di ferie ho?", "language": null}'
-answer=$(inside python3 -c '
-import sys, urllib.request
-request = urllib.request.Request("http://127.0.0.1:8717/api/ask", sys.argv[1].encode(), {"content-type": "application/json"})
-print(urllib.request.urlopen(request, timeout=120).read().decode())' "$asked")
+answer=$(inside curl --silent --max-time 120 --header 'content-type: application/json' --data "$asked" http://127.0.0.1:8717/api/ask)
 case $answer in *ferie*) ;; *) echo "no answer: $answer" && exit 1 ;; esac
 inside systemctl reload cervella.service
 inside systemctl start cervella-backup.service
