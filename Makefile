@@ -1,9 +1,11 @@
 # make demo              sets everything up and runs the demo; make demo ARGS=--once ends after the three questions
 # make test              everything that CI runs
 # make soak             the daemon between both platforms, played, while everything goes wrong; ARGS="kills --kills 300"
+# make fuzz             every decoder under libFuzzer, a minute each; ARGS="600 html": ten minutes of one
+# make sbom             what the program is made of, as CycloneDX: target/cervella.cdx.json
 # make install           as root: the program and its systemd units, into $(DESTDIR)$(PREFIX)
 # make deb               a Debian package, in target/debian; scripts/real_systemd.sh tries it in a clean Debian
-.PHONY: demo test build check models setup-test soak install deb
+.PHONY: demo test build check models setup-test soak fuzz sbom install deb
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -35,6 +37,12 @@ test: check models
 
 soak: models
 	$(CARGO) test --release --locked --test soak -- $(ARGS)
+
+fuzz:
+	scripts/fuzz.sh $(ARGS)
+
+sbom:
+	scripts/sbom.sh
 
 PREFIX ?= /usr
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system

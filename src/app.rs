@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{AnswerOptions, Answerer, Observer, Writer};
 use crate::chat::slack::SlackError;
 use crate::chat::telegram::TelegramError;
-use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
+use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat, PieceFormat, ReadAheadOptions, forget_pieces};
 use crate::ingest::{Admission, IndexReport, IndexRun, IngestError, Manifest, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
 use crate::retrieval::{
     Embedder, EmbedderOptions, Generation, IndexStore, Precision, Reranker, RerankerOptions, RetrievalError, Searcher,
 };
-use crate::settings::{KvPrecision, Settings, WeightPrecision};
+use crate::settings::{KvPrecision, PassageKvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
 use crate::telemetry::{DayFiles, Measured, Meter};
 
@@ -28,6 +28,7 @@ mod control;
 mod house;
 mod indexing;
 mod liveness;
+mod memory;
 mod metering;
 mod reload;
 mod service;
@@ -174,6 +175,11 @@ impl App {
         self.data.join("store")
     }
 
+    /// Where what the model has read of passages lies.
+    pub fn passage_kv_folder(&self) -> PathBuf {
+        self.data.join("passage_kv")
+    }
+
     /// Where what is measured is written.
     pub fn measurements(&self) -> PathBuf {
         self.data.join("measurements")
@@ -263,6 +269,31 @@ impl App {
             },
             queue_max: settings.queue_max,
             keep_prefixes: true,
+            read_ahead: self.read_ahead(),
+        })
+    }
+
+    /// Gives back the disk that is taken by what was read of passages that are no longer in the index.
+    pub fn forget_pieces(&self, generation: &Generation) {
+        let is_on = self.settings.inference.passage_kv_gb > 0;
+        let files = forget_pieces(&self.passage_kv_folder(), |id| is_on && generation.holds(id));
+        if files > 0 {
+            tracing::info!(files, "what was read of passages that are gone was removed");
+        }
+    }
+
+    fn read_ahead(&self) -> Option<ReadAheadOptions> {
+        let settings = &self.settings.inference;
+        let format = match settings.passage_kv {
+            PassageKvPrecision::F16 => PieceFormat::F16,
+            PassageKvPrecision::Int8 => PieceFormat::Int8,
+            PassageKvPrecision::Int4 => PieceFormat::Int4,
+        };
+        (settings.passage_kv_gb > 0).then(|| ReadAheadOptions {
+            folder: self.passage_kv_folder(),
+            bytes_max: settings.passage_kv_gb as u64 * 1_000_000_000,
+            format,
+            share_anew: settings.passage_anew,
         })
     }
 
@@ -298,10 +329,12 @@ impl App {
             }
             Err(other) => return Err(other),
         };
+        self.forget_pieces(&searcher.generation());
         let model = engine.as_ref().map_or_else(String::new, |engine| engine.model_name().to_owned());
         let answerer = self.answerer(searcher, engine.clone());
         answerer.observe(Arc::clone(&self.meter) as Arc<dyn Observer>);
         let indexing = Indexing::new(self.clone(), Arc::clone(&answerer), stop.clone());
+        memory::give_back();
         self.meter.note(Measured::Started { model: model.clone(), load_ms: start.elapsed().as_secs_f64() * 1000.0 });
         Ok(Some(Loaded { answerer, indexing, model, engine }))
     }

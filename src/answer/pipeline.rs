@@ -19,9 +19,10 @@ use crate::domain::{
     TokenCounts, Verdict,
 };
 use crate::inference::{
-    ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
+    AheadPassage, ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError,
+    SamplingOptions,
 };
-use crate::prompt::{self, Candidate, Disagreement, Joined, Reference};
+use crate::prompt::{self, Candidate, Disagreement, Joined, Prompt, Reference};
 use crate::retrieval::{AskedWords, Hit, SearchQuery, terms};
 
 /// Documents that are named when the answer is that the documents do not say.
@@ -394,12 +395,26 @@ impl Run<'_> {
         }
         self.tokens.budget = tokens_max;
         let count = |system: &str, user: &str| writer.prompt_tokens(&messages(system, user)).unwrap_or(usize::MAX);
-        let prompt = prompt::prompt(self.language, &self.text, &candidates, tokens_max, count)?;
+        let mut prompt = prompt::prompt(self.language, &self.text, &candidates, tokens_max, count)?;
         if count(&prompt.system, &prompt.user) > room {
             return Ok(None);
         }
+        let mut ahead = Vec::new();
+        let roomy = options.prompt_tokens_max.min(room);
+        if tokens_max < roomy && prompt.passages.len() < candidates.len() {
+            // What was read before costs little of the time, so more passages go in than could be read anew.
+            let wholes: Vec<Candidate<'_>> =
+                candidates.iter().map(|whole| Candidate { excerpt: None, joined: None, ..*whole }).collect();
+            let more = prompt::prompt(self.language, &self.text, &wholes, roomy, count)?;
+            let passages = ahead_passages(&more, hits);
+            let costs = writer.read_ahead(&messages(&more.system, &more.user), &passages)?;
+            if costs.is_some_and(|costs| costs <= tokens_max) && more.passages.len() > prompt.passages.len() {
+                (prompt, ahead) = (more, passages);
+            }
+        }
         let request = GenerateRequest {
             messages: messages(&prompt.system, &prompt.user),
+            ahead,
             new_tokens_max: options.new_tokens_max,
             sampling: SamplingOptions::default(),
             stop: Vec::new(),
@@ -441,6 +456,17 @@ impl Run<'_> {
         written.informs |= terms(&sentence.text, self.language).iter().any(|term| !asked.contains(term));
         self.say(&piece)
     }
+}
+
+/// The passages of a prompt, each of which is a hit as it stands in its document.
+fn ahead_passages(prompt: &Prompt, hits: &[Hit]) -> Vec<AheadPassage> {
+    let ranges = prompt::passage_ranges(&prompt.user).into_iter();
+    let passages = ranges.zip(&prompt.passages).map(|(range, &index)| AheadPassage {
+        id: hits[index].passage.id,
+        first: prompt::as_first(&prompt.user[range.clone()]),
+        range,
+    });
+    passages.collect()
 }
 
 /// The passages that fit a question best, each with the sentence that does.

@@ -33,6 +33,7 @@ pub(super) fn rewritten(finder: &Finder<'_>, language: Language) -> Result<Optio
     let (rules, text) = prompt::rewrite(language, before, question)?;
     let request = GenerateRequest {
         messages: vec![ChatMessage::new(ChatRole::System, rules), ChatMessage::new(ChatRole::User, text)],
+        ahead: Vec::new(),
         new_tokens_max: NEW_TOKENS_MAX,
         sampling: SamplingOptions::default(),
         stop: vec!["\n".to_owned()],

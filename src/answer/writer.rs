@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::inference::{ChatMessage, Engine, GenerateRequest, GenerationEvent, InferenceError};
+use crate::inference::{AheadPassage, ChatMessage, Engine, GenerateRequest, GenerationEvent, InferenceError};
 
 pub trait Writer: Send + Sync {
     /// Positions that prompt and answer share.
@@ -21,6 +21,14 @@ pub trait Writer: Send + Sync {
     /// # Errors
     /// The rules cannot be encoded.
     fn prompt_tokens_within(&self, rules: &str, time: Duration) -> Result<usize, InferenceError>;
+
+    /// See [`Engine::read_ahead`].
+    ///
+    /// # Errors
+    /// The conversation cannot be encoded.
+    fn read_ahead(&self, _: &[ChatMessage], _: &[AheadPassage]) -> Result<Option<usize>, InferenceError> {
+        Ok(None)
+    }
 
     /// See [`Engine::submit`].
     ///
@@ -40,6 +48,10 @@ impl Writer for Engine {
 
     fn prompt_tokens_within(&self, rules: &str, time: Duration) -> Result<usize, InferenceError> {
         Engine::prompt_tokens_within(self, rules, time)
+    }
+
+    fn read_ahead(&self, messages: &[ChatMessage], passages: &[AheadPassage]) -> Result<Option<usize>, InferenceError> {
+        Engine::read_ahead(self, messages, passages)
     }
 
     fn submit(&self, request: GenerateRequest) -> Result<mpsc::Receiver<GenerationEvent>, InferenceError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, IndexScope};
+use super::{App, AppError, IndexScope, memory};
 use crate::answer::Answerer;
 use crate::domain::Collection;
 use crate::ingest::{FolderWatch, IndexReport, IngestError, NoProgress, Progress};
@@ -57,6 +57,7 @@ impl Indexing {
         }
         let report = report?;
         self.adopt()?;
+        memory::give_back();
         Ok(report)
     }
 
@@ -82,6 +83,7 @@ impl Indexing {
             *refused = successor.name();
             return Ok(false);
         }
+        self.app.forget_pieces(&successor);
         searcher.adopt(successor);
         Ok(true)
     }

@@ -40,7 +40,11 @@ fn with_live_parts_of(settings: &Settings, base: &Settings) -> Settings {
 /// Names of the sections in which two settings differ.
 fn changed_sections(one: &Settings, other: &Settings) -> Vec<String> {
     // Secrets are all the same when they are written: those are compared by themselves.
-    let secrets = [("slack", one.slack == other.slack), ("telegram", one.telegram == other.telegram)];
+    let secrets = [
+        ("slack", one.slack == other.slack),
+        ("telegram", one.telegram == other.telegram),
+        ("web", one.web == other.web),
+    ];
     let written = |settings: &Settings| serde_json::to_value(settings).unwrap_or_default();
     let (one, other) = (written(one), written(other));
     let sections = one.as_object().into_iter().flatten();

@@ -11,6 +11,7 @@ pub mod event;
 pub mod house;
 pub mod intake;
 pub mod records;
+mod secrets;
 pub mod slack;
 pub mod telegram;
 pub mod terminal;

@@ -4,6 +4,7 @@ mod check;
 mod embed;
 mod generate;
 mod perplexity;
+mod read_ahead;
 mod search;
 mod speculate;
 
@@ -17,6 +18,7 @@ pub(super) enum BenchCommand {
     Generate(generate::GenerateBench),
     Embed(embed::EmbedBench),
     Perplexity(perplexity::PerplexityBench),
+    ReadAhead(read_ahead::ReadAheadBench),
     Search(search::SearchBench),
     Speculate(speculate::SpeculateBench),
 }
@@ -28,6 +30,7 @@ impl BenchCommand {
             BenchCommand::Generate(bench) => bench.run(),
             BenchCommand::Embed(bench) => bench.run(app),
             BenchCommand::Perplexity(bench) => bench.run(),
+            BenchCommand::ReadAhead(bench) => bench.run(),
             BenchCommand::Search(bench) => bench.run(app),
             BenchCommand::Speculate(bench) => bench.run(app),
         }

@@ -4,6 +4,7 @@ mod answers;
 mod changes;
 mod fit;
 mod measures;
+mod passage_kv;
 mod plots;
 mod questions;
 mod report;
@@ -46,6 +47,13 @@ pub(super) struct EvalArguments {
     /// As --answers, without the model that writes: answers are quotes
     #[arg(long, conflicts_with_all = ["compare", "weights", "answers"])]
     quotes: bool,
+    /// Compare prompts that are read in one with prompts whose passages were read before, by what the model of the settings would write.
+    /// As many questions as --limit says
+    #[arg(long, conflicts_with_all = ["compare", "weights", "answers", "quotes", "html"])]
+    passage_kv: bool,
+    /// Questions of --passage-kv
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "passage_kv")]
+    limit: usize,
     /// Also write a report for people, with plots, into this file
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["compare", "fit"])]
     html: Option<PathBuf>,
@@ -106,6 +114,9 @@ impl EvalArguments {
         let questions = EvalQuestion::read(file)?;
         if self.answers || self.quotes {
             return answers::run(app, &questions, self.answers, self.html.as_deref(), self.json).await;
+        }
+        if self.passage_kv {
+            return passage_kv::run(app, &questions, self.limit, self.json);
         }
         let searcher = app.searcher(app.embedder()?)?;
         // The first search pays for cold caches.

@@ -29,6 +29,7 @@ impl ForgetArguments {
             return if self.json { output::json(&back) } else { print_undone(&back) };
         }
         let report = ingest::forget(&store, collection, &self.path).map_err(AppError::from)?;
+        app.forget_pieces(&store.open_current()?);
         if self.json {
             output::json(&report)?;
         } else {

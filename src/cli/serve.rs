@@ -12,7 +12,7 @@ use super::index::{Bar, tell_unread};
 use super::output;
 use crate::answer::Answerer;
 use crate::app::{App, AppError, Chats, IndexScope, Loaded, Service, note_running};
-use crate::chat::web::{self, SampleQuestion};
+use crate::chat::web::{self, Exposure, SampleQuestion};
 use crate::retrieval::RetrievalError;
 use crate::settings::{self, Overrides};
 use crate::telemetry::{self, Measured};
@@ -85,13 +85,15 @@ impl Page {
         samples: Vec<SampleQuestion>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let address = app.settings().web.listen;
+        let settings = &app.settings().web;
+        let (address, token) = (settings.listen, settings.token.reveal().to_owned());
+        let exposure = Exposure { token, url: settings.url.trim_end_matches('/').to_owned() };
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}: set another address in `web.listen`"))?;
         eprintln!("listening on http://{}", listener.local_addr()?);
         let service = Service::new(samples, Arc::clone(app.meter()));
-        let server = tokio::spawn(web::serve(listener, service.clone(), stop.clone()));
+        let server = tokio::spawn(web::serve(listener, exposure, service.clone(), stop.clone()));
         Ok(Page { service, server })
     }
 

@@ -1,6 +1,8 @@
 //! One generation in its slot: how much of the prompt is read, what was written, and what it gives to the next step.
 //! When steps happen, and which generations share them, is [`super::scheduler`]'s business.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,9 +22,12 @@ pub(super) struct Generation {
     tokens: Arc<Tokens>,
     /// The prompt and what was written so far.
     history: Vec<u32>,
-    prompt_tokens: usize,
     /// What the next step reads, and the guesses among it: all but the first, unless the prompt is still being read.
     pub(super) feed: Vec<u32>,
+    /// Where the feed stands.
+    pub(super) runs: Vec<Range<usize>>,
+    /// Positions of the prompt that are to be read, in their order.
+    unread: VecDeque<Range<usize>>,
     pub(super) wanted: Wanted,
     drafted: usize,
     lookup: Option<PromptLookup>,
@@ -44,14 +49,16 @@ pub(super) struct Figures {
 }
 
 impl Generation {
-    /// `cached_tokens` of the prompt are in the slot's cache already.
-    pub(super) fn new(mut job: Job, cached_tokens: usize, tokens: Arc<Tokens>) -> Self {
+    /// `unread`: positions of the prompt that the slot's cache does not hold yet, or not as they are to be.
+    pub(super) fn new(mut job: Job, unread: Vec<Range<usize>>, tokens: Arc<Tokens>) -> Self {
         job.place.take();
+        let cached_tokens = job.prompt.len() - unread.iter().map(Range::len).sum::<usize>();
         job.send(GenerationEvent::Started { prompt_tokens: job.prompt.len(), cached_tokens });
         Generation {
             history: job.prompt.clone(),
-            prompt_tokens: job.prompt.len(),
             feed: Vec::new(),
+            runs: Vec::new(),
+            unread: unread.into(),
             wanted: Wanted::Nothing,
             drafted: 0,
             lookup: job.request.speculate.then(PromptLookup::new),
@@ -69,9 +76,9 @@ impl Generation {
         self.job.interrupted(stop)
     }
 
-    /// Tokens of the prompt that `cache` does not hold yet; 0: it is being answered.
-    pub(super) fn unread(&self, cache: &KvCache) -> usize {
-        self.prompt_tokens.saturating_sub(cache.len())
+    /// Tokens of the prompt that are still to be read; 0: it is being answered.
+    pub(super) fn unread(&self) -> usize {
+        self.unread.iter().map(Range::len).sum()
     }
 
     /// Tokens that may still be written.
@@ -89,13 +96,30 @@ impl Generation {
     }
 
     /// Prepares the next step: `rows` of the prompt at most.
-    pub(super) fn plan_prefill(&mut self, cache: &KvCache, rows: usize) {
-        let start = cache.len();
-        let end = self.prompt_tokens.min(start + rows);
-        self.feed.clear();
-        self.feed.extend_from_slice(&self.history[start..end]);
-        self.wanted = if end == self.prompt_tokens { Wanted::Last } else { Wanted::Nothing };
+    pub(super) fn plan_prefill(&mut self, rows: usize) {
+        self.runs.clear();
+        let mut left = rows;
+        for run in &self.unread {
+            let rows = run.len().min(left);
+            self.runs.extend((rows > 0).then_some(run.start..run.start + rows));
+            left -= rows;
+        }
+        self.feed = self.runs.iter().cloned().flat_map(|run| &self.history[run]).copied().collect();
+        self.wanted = if self.feed.len() == self.unread() { Wanted::Last } else { Wanted::Nothing };
         self.drafted = 0;
+    }
+
+    /// What was planned of the prompt is read.
+    fn read(&mut self) {
+        let mut left = self.runs.iter().map(Range::len).sum::<usize>();
+        while let Some(run) = self.unread.front_mut().filter(|_| left > 0) {
+            let rows = run.len().min(left);
+            run.start += rows;
+            left -= rows;
+            if Range::is_empty(run) {
+                self.unread.pop_front();
+            }
+        }
     }
 
     /// Prepares the next step: the last token, and guesses of what follows it, at most `drafts`.
@@ -106,6 +130,8 @@ impl Generation {
         if let Some(lookup) = &mut self.lookup {
             self.feed.extend(lookup.draft(&self.history, room.min(drafts), cost));
         }
+        self.runs.clear();
+        self.runs.push(cache.len()..cache.len() + self.feed.len());
         self.drafted = self.feed.len() - 1;
         self.wanted = Wanted::All;
     }
@@ -121,6 +147,7 @@ impl Generation {
         logits: &[f32],
         vocabulary: usize,
     ) -> Result<Option<FinishReason>> {
+        self.read();
         if self.wanted == Wanted::Nothing {
             return Ok(None);
         }

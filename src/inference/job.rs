@@ -1,5 +1,6 @@
 //! What is asked of the engine, and what it tells about it.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
@@ -9,11 +10,24 @@ use super::error::InferenceError;
 use super::sampling::SamplingOptions;
 use super::tokens::ChatMessage;
 use super::worker::Waiting;
+use crate::domain::PassageId;
+
+/// A passage in the last message of a conversation, which may have been read before anybody asked.
+#[derive(Clone, Debug)]
+pub struct AheadPassage {
+    pub id: PassageId,
+    /// Where it stands, in bytes of the message. Passages follow each other from its beginning.
+    pub range: Range<usize>,
+    /// Its text as if it were the first passage: of it is kept what does not depend on its place.
+    pub first: String,
+}
 
 /// What is asked of the engine.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
     pub messages: Vec<ChatMessage>,
+    /// Passages that need not be read anew whole, where they were read before. Empty: the prompt is read as it stands.
+    pub ahead: Vec<AheadPassage>,
     /// The answer ends after this many tokens, or where the context ends.
     pub new_tokens_max: usize,
     pub sampling: SamplingOptions,
@@ -63,9 +77,32 @@ pub enum FinishReason {
     Cancelled,
 }
 
+/// An [`AheadPassage`] in tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PromptPassage {
+    pub id: PassageId,
+    /// Positions in the prompt.
+    pub range: Range<usize>,
+    /// As many tokens.
+    pub first: Vec<u32>,
+}
+
+impl PromptPassage {
+    /// Positions at its beginning that have to be read anew in its place: `share` of them, and whatever is not as it was
+    /// read. The first passage stands where it was read.
+    pub(super) fn anew(&self, prompt: &[u32], rules_tokens: usize, share: f64) -> Range<usize> {
+        let Range { start, end } = self.range;
+        let differing = prompt[start..end].iter().zip(&self.first).rposition(|(own, first)| own != first);
+        let differing = differing.map_or(0, |at| at + 1);
+        let share = if start == rules_tokens { 0 } else { ((end - start) as f64 * share).ceil() as usize };
+        start..start + share.max(differing).min(end - start)
+    }
+}
+
 /// A queued request.
 pub(super) struct Job {
     pub prompt: Vec<u32>,
+    pub passages: Vec<PromptPassage>,
     /// Tokens at the front of the prompt that other conversations begin with too.
     pub shared_tokens: usize,
     pub new_tokens_max: usize,

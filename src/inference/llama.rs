@@ -7,6 +7,7 @@
 mod load;
 mod workspace;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::QTensor;
@@ -52,10 +53,41 @@ struct Layer {
 
 /// What one sequence gives to a step.
 pub struct Feed<'a> {
-    pub cache: &'a mut KvCache,
+    cache: &'a mut KvCache,
+    tokens: &'a [u32],
+    /// Where the tokens stand: ascending, apart from each other, together as long as they are.
+    runs: Vec<Range<usize>>,
+    logits: Wanted,
+}
+
+impl<'a> Feed<'a> {
     /// Tokens behind what the cache holds.
-    pub tokens: &'a [u32],
-    pub logits: Wanted,
+    pub fn new(cache: &'a mut KvCache, tokens: &'a [u32], logits: Wanted) -> Self {
+        let start = cache.len();
+        Feed { cache, tokens, runs: std::iter::once(start..start + tokens.len()).collect(), logits }
+    }
+
+    /// Tokens at the positions of `runs`. Those that the cache holds already are read anew, behind all that stands before
+    /// them by then; the last run may go on behind them.
+    pub fn at(cache: &'a mut KvCache, tokens: &'a [u32], runs: Vec<Range<usize>>, logits: Wanted) -> Self {
+        Feed { cache, tokens, runs, logits }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.tokens.len()
+    }
+
+    fn end(&self) -> usize {
+        self.runs.last().map_or(0, |run| run.end)
+    }
+
+    /// The runs are what [`at`](Self::at) asks for.
+    fn is_sound(&self) -> bool {
+        let ascends = self.runs.windows(2).all(|pair| pair[0].end <= pair[1].start);
+        let held = self.cache.len();
+        let is_behind = self.runs.iter().all(|run| run.start <= held && run.start < run.end);
+        ascends && is_behind && self.runs.iter().map(Range::len).sum::<usize>() == self.tokens.len()
+    }
 }
 
 /// The tokens of a [`Feed`] whose logits are computed.
@@ -82,6 +114,10 @@ impl Llama {
         &self.config
     }
 
+    pub fn rope(&self) -> &Rope {
+        &self.rope
+    }
+
     /// Reads the tokens of all feeds, at most [`STEP_ROWS_MAX`] together, and computes the logits that they want; see
     /// [`logits`](Self::logits). A token's results are the same to the last bit whatever else is in the step.
     ///
@@ -91,16 +127,17 @@ impl Llama {
     /// No tokens, more than there is room for, a token outside the vocabulary, or a failed computation: then nothing
     /// was read.
     pub fn step(&mut self, feeds: &mut [Feed<'_>], go_on: &dyn Fn() -> bool) -> Result<bool> {
-        let rows: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
+        let rows: usize = feeds.iter().map(Feed::rows).sum();
         if feeds.iter().any(|feed| feed.tokens.is_empty()) || rows == 0 {
             return Err(InferenceError::EmptyPrompt);
         }
         if rows > STEP_ROWS_MAX {
             return Err(InferenceError::PromptTooLong { prompt_tokens: rows, context_tokens: STEP_ROWS_MAX });
         }
-        feeds.iter().try_for_each(|feed| feed.cache.reserve(feed.tokens.len()))?;
+        assert!(feeds.iter().all(Feed::is_sound), "every token has its position");
+        feeds.iter().try_for_each(|feed| feed.cache.reserve(feed.end().saturating_sub(feed.cache.len())))?;
         self.embed(feeds)?;
-        let positions = feeds.iter().flat_map(|feed| feed.cache.len()..feed.cache.len() + feed.tokens.len());
+        let positions = feeds.iter().flat_map(|feed| feed.runs.iter().cloned().flatten());
         self.rope.angles(positions, &mut self.workspace.cos, &mut self.workspace.sin);
         for index in 0..self.layers.len() {
             if !go_on() {
@@ -111,7 +148,8 @@ impl Llama {
         }
         self.compute_logits(feeds)?;
         for feed in feeds {
-            feed.cache.commit(feed.tokens);
+            let new = feed.end().saturating_sub(feed.cache.len());
+            feed.cache.commit(&feed.tokens[feed.tokens.len() - new..]);
         }
         Ok(true)
     }
@@ -133,7 +171,7 @@ impl Llama {
         let last = tokens.len().div_ceil(STEP_ROWS_MAX) - 1;
         for (index, tokens) in tokens.chunks(STEP_ROWS_MAX).enumerate() {
             let logits = if index == last { Wanted::Last } else { Wanted::Nothing };
-            self.step(&mut [Feed { cache, tokens, logits }], &|| true)?;
+            self.step(&mut [Feed::new(cache, tokens, logits)], &|| true)?;
         }
         Ok(self.logits())
     }
@@ -148,7 +186,7 @@ impl Llama {
         cache.reserve(tokens.len())?;
         let mut logits = Vec::with_capacity(tokens.len() * self.config.vocabulary_size);
         for tokens in tokens.chunks(ROWS) {
-            self.step(&mut [Feed { cache, tokens, logits: Wanted::All }], &|| true)?;
+            self.step(&mut [Feed::new(cache, tokens, Wanted::All)], &|| true)?;
             logits.extend_from_slice(self.logits());
         }
         Ok(logits)
@@ -184,9 +222,11 @@ impl Llama {
         }
         let mut row = 0;
         for feed in feeds.iter_mut() {
-            let of_feed = row * kv_width..(row + feed.tokens.len()) * kv_width;
-            feed.cache.write(index, &k[of_feed.clone()], &v[of_feed]);
-            row += feed.tokens.len();
+            for run in &feed.runs {
+                let of_run = row * kv_width..(row + run.len()) * kv_width;
+                feed.cache.write(index, run.start, &k[of_run.clone()], &v[of_run]);
+                row += run.len();
+            }
         }
         let mixed = &mut w.mixed[..rows * q_width];
         attend(config, index, feeds, q, mixed, &w.attention);
@@ -258,13 +298,13 @@ fn attend(
     workspaces: &workspace::AttentionWorkspaces,
 ) {
     let mut work = Vec::with_capacity(feeds.len());
-    for feed in feeds {
-        let (start, rows) = (feed.cache.len(), feed.tokens.len());
-        let (q_of_feed, mixed_of_feed);
-        (q_of_feed, q) = q.split_at(rows * config.q_width());
-        (mixed_of_feed, mixed) = mixed.split_at_mut(rows * config.q_width());
+    for (feed, run) in feeds.iter().flat_map(|feed| feed.runs.iter().map(move |run| (feed, run))) {
+        let (start, rows) = (run.start, run.len());
+        let (q_of_run, mixed_of_run);
+        (q_of_run, q) = q.split_at(rows * config.q_width());
+        (mixed_of_run, mixed) = mixed.split_at_mut(rows * config.q_width());
         let segment = Segment { kv: feed.cache.store(), layer, start, rows };
-        work.push(Attention::new(segment, config.heads(), q_of_feed, mixed_of_feed));
+        work.push(Attention::new(segment, config.heads(), q_of_run, mixed_of_run));
     }
     let items: usize = work.iter().map(Attention::items).sum();
     barrier_pool().execute_chunked(items, |range| {

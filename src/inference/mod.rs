@@ -5,6 +5,7 @@
 //! - [`ModelFile`] maps a GGUF file, [`Llama`] computes with it, [`KvCache`] holds one sequence.
 //! - [`Tokens`] splits text, renders the model's chat format and keeps what people write out of it.
 
+mod ahead;
 mod attention;
 mod config;
 mod elementwise;
@@ -23,19 +24,22 @@ mod rope;
 mod rows;
 mod sampling;
 mod scheduler;
+mod shelf;
 mod speculate;
 mod tokens;
 mod weights;
 mod worker;
 
+pub use ahead::ReadAheadOptions;
 pub use config::LlamaConfig;
 pub use error::InferenceError;
-pub use job::{FinishReason, GenerateRequest, GenerationEvent};
-pub use kv::{KvCache, KvFormat};
+pub use job::{AheadPassage, FinishReason, GenerateRequest, GenerationEvent};
+pub use kv::{KvCache, KvFormat, Piece, PieceFormat, PieceShape};
 pub use llama::{Feed, Llama, STEP_ROWS_MAX, Wanted};
 pub use memory::MemoryPlan;
 pub use rope::{Llama3Scaling, Rope, RopeScaling, llama3_divisors};
 pub use sampling::{REPETITION_WINDOW_TOKENS, Sampler, SamplingOptions};
+pub use shelf::{forget_pieces, kept_pieces};
 pub use tokens::{ChatMessage, ChatRole, StopFilter, TokenStream, Tokens};
 pub use weights::ModelFile;
 pub use worker::{Engine, EngineOptions};

@@ -3,12 +3,14 @@
 //! writes, prompts are read in small pieces, so that nobody's text stands still for long.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::{Ahead, ReadAhead};
 use super::error::{InferenceError, Result};
 use super::generation::Generation;
 use super::job::Job;
@@ -22,6 +24,8 @@ use super::tokens::Tokens;
 const HOLD_UP_S: f64 = 0.25;
 /// A prompt advances by so many tokens in every step, however slow the machine is.
 const PIECE_MIN: usize = 16;
+/// How often an idle thread looks whether a passage is to be read ahead.
+const LOOK_AHEAD: Duration = Duration::from_millis(500);
 /// Shared tokens that are worth copying from another slot.
 const COPY_MIN: usize = 8;
 
@@ -30,9 +34,12 @@ pub(super) struct Scheduler {
     model: Llama,
     slots: Vec<Slot>,
     kept: KeptPrefixes,
+    /// `None`: nothing is read ahead.
+    ahead: Option<ReadAhead>,
     tokens: Arc<Tokens>,
     rates: Arc<Rates>,
     load: Arc<Load>,
+    waiting: Arc<AtomicUsize>,
     /// Counts jobs, to tell old from new.
     clock: u64,
 }
@@ -85,6 +92,9 @@ pub(super) struct Shared {
     pub(super) tokens: Arc<Tokens>,
     pub(super) rates: Arc<Rates>,
     pub(super) load: Arc<Load>,
+    /// Jobs that wait for a slot.
+    pub(super) waiting: Arc<AtomicUsize>,
+    pub(super) ahead: Option<Arc<Ahead>>,
 }
 
 impl Scheduler {
@@ -94,6 +104,8 @@ impl Scheduler {
             model,
             slots,
             kept,
+            ahead: shared.ahead.clone().map(ReadAhead::new),
+            waiting: shared.waiting.clone(),
             tokens: shared.tokens.clone(),
             rates: shared.rates.clone(),
             load: shared.load.clone(),
@@ -133,9 +145,9 @@ impl Scheduler {
                 }
             } else {
                 self.load.set(std::iter::empty());
-                match jobs.recv() {
-                    Ok(job) => job,
-                    Err(_) => return false,
+                match self.wait(jobs, stop) {
+                    Some(job) => job,
+                    None => return false,
                 }
             };
             if stop.is_cancelled() {
@@ -147,6 +159,39 @@ impl Scheduler {
             }
         }
         open
+    }
+
+    /// The next job, however long that takes; meanwhile passages are read ahead. `None`: there will be none.
+    fn wait(&mut self, jobs: &Receiver<Job>, stop: &CancellationToken) -> Option<Job> {
+        let Some(ahead) = &mut self.ahead else { return jobs.recv().ok() };
+        loop {
+            match jobs.recv_timeout(Duration::ZERO) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let go_on = || self.waiting.load(Ordering::Relaxed) == 0 && !stop.is_cancelled();
+            let (model, kept) = (&mut self.model, &self.kept);
+            let stepped = catch_unwind(AssertUnwindSafe(|| ahead.step(model, kept, &go_on)));
+            let is_idle = match stepped {
+                Ok(Ok(has_read)) => !has_read,
+                Ok(Err(error)) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a passage is not read ahead");
+                    false
+                }
+                Err(_) => {
+                    tracing::error!("reading a passage ahead ended in a panic");
+                    false
+                }
+            };
+            if is_idle {
+                match jobs.recv_timeout(LOOK_AHEAD) {
+                    Ok(job) => return Some(job),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+            }
+        }
     }
 
     /// Gives a job the free slot whose past it continues, or else the one that was idle longest with what any other
@@ -170,9 +215,13 @@ impl Scheduler {
         if let Some((shared, other)) = best.filter(|(shared, _)| *shared >= own + COPY_MIN) {
             slot.cache.copy_prefix(other, shared);
         }
-        let cached_tokens = slot.cache.reuse(&job.prompt);
+        let cached = slot.cache.reuse(&job.prompt);
+        let unread = match &self.ahead {
+            Some(ahead) if !job.passages.is_empty() => ahead.ahead.place(&mut slot.cache, &job, self.model.rope()),
+            _ => std::iter::once(cached..job.prompt.len()).collect(),
+        };
         slot.admitted = self.clock;
-        slot.work = Some(Generation::new(job, cached_tokens, self.tokens.clone()));
+        slot.work = Some(Generation::new(job, unread, self.tokens.clone()));
     }
 
     /// One step of everybody.
@@ -186,7 +235,7 @@ impl Scheduler {
         }
         self.load.set(self.slots.iter().filter_map(|slot| {
             let work = slot.work.as_ref()?;
-            Some(Remaining { prompt_tokens: work.unread(&slot.cache), new_tokens: work.unwritten() })
+            Some(Remaining { prompt_tokens: work.unread(), new_tokens: work.unwritten() })
         }));
         self.plan();
         let start = Instant::now();
@@ -194,14 +243,14 @@ impl Scheduler {
         let mut jobs = Vec::new();
         for slot in &mut self.slots {
             if let Some(work) = slot.work.as_ref().filter(|work| !work.feed.is_empty()) {
-                feeds.push(Feed { cache: &mut slot.cache, tokens: &work.feed, logits: work.wanted });
+                feeds.push(Feed::at(&mut slot.cache, &work.feed, work.runs.clone(), work.wanted));
                 jobs.push(work);
             }
         }
         if feeds.is_empty() {
             return Ok(());
         }
-        let rows: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
+        let rows: usize = feeds.iter().map(Feed::rows).sum();
         let go_on = || !jobs.iter().all(|work| work.interrupted(stop).is_some());
         if !self.model.step(&mut feeds, &go_on)? {
             return Ok(());
@@ -230,8 +279,8 @@ impl Scheduler {
         }
         reading.sort_by_key(|slot| slot.admitted);
         for slot in reading {
-            let Slot { cache, work: Some(work), .. } = slot else { continue };
-            work.plan_prefill(cache, rows_left);
+            let Some(work) = &mut slot.work else { continue };
+            work.plan_prefill(rows_left);
             rows_left -= work.feed.len();
         }
     }
@@ -246,7 +295,7 @@ impl Scheduler {
             let (own, rest) = logits.split_at(rows * vocabulary);
             logits = rest;
             if rows > 0 && work.figures().generated_tokens == 0 {
-                self.kept.keep(&slot.cache, work.job.shared_tokens.min(slot.cache.len()))?;
+                self.kept.keep(&slot.cache, work.job.shared_tokens.min(slot.cache.exact()))?;
             }
             if let Some(reason) = work.advance(&mut slot.cache, own, vocabulary)?
                 && let Some(work) = slot.work.take()
@@ -272,7 +321,7 @@ impl Scheduler {
 
 impl Slot {
     fn is_writing(&self) -> bool {
-        self.work.as_ref().is_some_and(|work| work.unread(&self.cache) == 0)
+        self.work.as_ref().is_some_and(|work| work.unread() == 0)
     }
 }
 

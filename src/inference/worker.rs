@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::{Ahead, ReadAheadOptions};
 use super::config::LlamaConfig;
 use super::error::{InferenceError, Result};
-use super::job::{GenerateRequest, GenerationEvent, Job};
+use super::job::{AheadPassage, GenerateRequest, GenerationEvent, Job, PromptPassage};
 use super::kv::{KeptPrefixes, KvCache, KvFormat};
 use super::llama::{Feed, Llama, Wanted};
 use super::memory::MemoryPlan;
 use super::packed;
 use super::rates::Rates;
 use super::scheduler::{Load, Scheduler, Shared};
+use super::shelf::Shelf;
 use super::tokens::{ChatMessage, ChatRole, Tokens};
 use super::weights::ModelFile;
 
@@ -39,6 +41,8 @@ pub struct EngineOptions {
     pub queue_max: usize,
     /// Whether beginnings of prompts are kept on disk, beside the model.
     pub keep_prefixes: bool,
+    /// `None`: nothing is read ahead.
+    pub read_ahead: Option<ReadAheadOptions>,
 }
 
 impl EngineOptions {
@@ -51,6 +55,7 @@ impl EngineOptions {
             kv_format: KvFormat::F16,
             queue_max: 4,
             keep_prefixes: true,
+            read_ahead: None,
         }
     }
 }
@@ -65,6 +70,7 @@ pub struct Engine {
     slots: usize,
     queue_max: usize,
     waiting: Arc<AtomicUsize>,
+    ahead: Option<Arc<Ahead>>,
     jobs: Mutex<Option<SyncSender<Job>>>,
     stop: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -108,7 +114,8 @@ impl Engine {
             context_tokens,
             slots,
             queue_max,
-            waiting: Arc::default(),
+            waiting: shared.waiting,
+            ahead: shared.ahead,
             jobs: Mutex::new(Some(jobs)),
             stop,
             thread: Mutex::new(Some(thread)),
@@ -121,7 +128,7 @@ impl Engine {
     /// # Errors
     /// The prompt is empty or does not fit the context, the queue is full, or the engine is stopped.
     pub fn submit(&self, request: GenerateRequest) -> Result<tokio::sync::mpsc::Receiver<GenerationEvent>> {
-        let prompt = self.tokens.encode_chat(&request.messages)?;
+        let (prompt, passages) = self.encode(&request.messages, &request.ahead)?;
         if prompt.is_empty() {
             return Err(InferenceError::EmptyPrompt);
         }
@@ -135,7 +142,17 @@ impl Engine {
         let span = tracing::info_span!("generate", prompt_tokens = prompt.len(), new_tokens_max);
         let shared_tokens = self.shared_tokens(&request.messages, &prompt)?;
         let place = Some(Waiting::new(&self.waiting));
-        let job = Job { prompt, shared_tokens, new_tokens_max, request, events, span, queued: Instant::now(), place };
+        let job = Job {
+            prompt,
+            passages,
+            shared_tokens,
+            new_tokens_max,
+            request,
+            events,
+            span,
+            queued: Instant::now(),
+            place,
+        };
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let jobs = jobs.as_ref().ok_or(InferenceError::Stopped)?;
         if let Some((ahead, wait)) = self.wait() {
@@ -146,6 +163,43 @@ impl Engine {
             Err(TrySendError::Full(_)) => Err(InferenceError::QueueFull { waiting: self.queue_max }),
             Err(TrySendError::Disconnected(_)) => Err(InferenceError::Stopped),
         }
+    }
+
+    /// A prompt, and its passages if they may have been read before.
+    fn encode(&self, messages: &[ChatMessage], ahead: &[AheadPassage]) -> Result<(Vec<u32>, Vec<PromptPassage>)> {
+        if ahead.is_empty() || self.ahead.is_none() {
+            return Ok((self.tokens.encode_chat(messages)?, Vec::new()));
+        }
+        let cuts: Vec<usize> = ahead.iter().map(|passage| passage.range.end).collect();
+        let (prompt, ends) = self.tokens.encode_chat_apart(messages, &cuts)?;
+        let mut passages = Vec::new();
+        for (passage, ends) in ahead.iter().zip(ends.windows(2)) {
+            let (range, first) = (ends[0]..ends[1], self.tokens.encode(&passage.first)?);
+            // Its number takes more tokens than that of the first.
+            if first.len() == range.len() {
+                passages.push(PromptPassage { id: passage.id, range, first });
+            }
+        }
+        Ok((prompt, passages))
+    }
+
+    /// Tokens of a prompt that count for how long it takes to read it, if its passages may have been read before; those that
+    /// were not will be, when nobody asks. `None`: nothing is read ahead.
+    ///
+    /// # Errors
+    /// The model's chat template refuses the conversation.
+    pub fn read_ahead(&self, messages: &[ChatMessage], passages: &[AheadPassage]) -> Result<Option<usize>> {
+        let Some(ahead) = &self.ahead else { return Ok(None) };
+        let (prompt, passages) = self.encode(messages, passages)?;
+        let Some(first) = passages.first() else { return Ok(Some(prompt.len())) };
+        let rules = &prompt[..first.range.start];
+        ahead.want(rules, &passages, true);
+        Ok(Some(rules.len() + ahead.unread(&prompt, &passages)))
+    }
+
+    /// Passages that wait to be read ahead.
+    pub fn unread_ahead(&self) -> usize {
+        self.ahead.as_ref().map_or(0, |ahead| ahead.left())
     }
 
     /// Jobs ahead of one that comes now, and how long it will wait by the measured rates; `None`: a slot is free.
@@ -267,7 +321,13 @@ fn load(options: &EngineOptions, slots: usize) -> Result<(Loaded, Scheduler)> {
         (0..slots).map(|_| KvCache::new(&config, context_tokens, options.kv_format)).collect::<Result<Vec<_>>>()?;
     let rates = Arc::new(warm_up(&mut model, &mut caches[0])?);
     let kept = options.keep_prefixes.then(|| packed::beside(file.path(), "kv"));
-    let kept = KeptPrefixes::open(&config, options.kv_format, packed::identity_of(&file), kept);
+    let identity = packed::identity_of(&file);
+    let kept = KeptPrefixes::open(&config, options.kv_format, identity, kept);
+    let ahead = options.read_ahead.clone().map(|options| {
+        let ReadAheadOptions { folder, bytes_max, format, share_anew } = options;
+        let shape = config.kv_shape(context_tokens, KvFormat::F16);
+        Arc::new(Ahead::new(Shelf::open(folder, identity, shape, format, bytes_max), share_anew))
+    });
     let stem = || options.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let model_name = file.text("general.name").map(str::to_owned).or_else(stem).unwrap_or_default();
     let ready_ms = start.elapsed().as_millis() as u64;
@@ -279,7 +339,7 @@ fn load(options: &EngineOptions, slots: usize) -> Result<(Loaded, Scheduler)> {
         ready_ms,
         "model loaded"
     );
-    let shared = Shared { tokens, rates, load: Arc::default() };
+    let shared = Shared { tokens, rates, load: Arc::default(), waiting: Arc::default(), ahead };
     let scheduler = Scheduler::new(model, caches, kept, &shared);
     Ok((Loaded { shared, model_name, context_tokens }, scheduler))
 }
@@ -307,7 +367,7 @@ fn warm_up(model: &mut Llama, cache: &mut KvCache) -> Result<Rates> {
     let tokens = vec![0; WARM_UP_TOKENS.min(cache.capacity() - 1)];
     let mut measure = |tokens: &[u32]| -> Result<f64> {
         let start = Instant::now();
-        model.step(&mut [Feed { cache, tokens, logits: Wanted::Last }], &|| true)?;
+        model.step(&mut [Feed::new(cache, tokens, Wanted::Last)], &|| true)?;
         Ok(start.elapsed().as_secs_f64())
     };
     let rates = (measure(&tokens)? / tokens.len() as f64, measure(&[0])?);

@@ -13,7 +13,7 @@ mod run;
 mod walk;
 mod watch;
 
-pub use extract::{run_child, scans_are_read};
+pub use extract::{Format, extract_here, run_child, scans_are_read};
 pub use forget::{ForgetReport, Forgotten, ForgottenDocument, forget, restore_index, undo_forget};
 pub use last_run::LastRun;
 pub use manifest::{FileEntry, FileState, KnownFile, Manifest};

@@ -1,5 +1,6 @@
 //! Renders the templates of `prompts/`, in the reader's language and inside a token budget. Knows no model and no index.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use jiff::civil::Date;
@@ -91,6 +92,9 @@ pub struct Disagreement {
     pub newer: Option<(usize, Date)>,
 }
 
+/// What the line begins with that ends a passage, in both languages; no passage holds it.
+const PASSAGE_END: &str = "</pass";
+
 macro_rules! templates {
     ($($name:literal),+ $(,)?) => {
         &[$((concat!("it/", $name), include_str!(concat!("../../prompts/it/", $name, ".txt"))),
@@ -172,6 +176,23 @@ pub fn prompt(
         if count(&system, &longer) <= tokens_max { user = longer } else { texts[at] = whole }
     }
     Ok(Prompt { system, user, passages })
+}
+
+/// Where the passages stand in the user's part of a [`Prompt`], as bytes, each with the line that names it. They follow each other from
+/// its beginning.
+pub fn passage_ranges(user: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let ends =
+        user.match_indices(PASSAGE_END).map(|(at, _)| user[at..].find('\n').map_or(user.len(), |line| at + line + 1));
+    ends.map(|end| std::mem::replace(&mut start, end)..end).collect()
+}
+
+/// A passage as it stands in a prompt, with the number of the first one: what is read of it before anybody asks does not depend on
+/// its place.
+pub fn as_first(shown: &str) -> String {
+    let number = shown.find('"').map_or(0, |at| at + 1);
+    let digits = shown[number..].bytes().take_while(u8::is_ascii_digit).count();
+    format!("{}1{}", &shown[..number], &shown[number + digits..])
 }
 
 /// Rules and text of the request to write a question anew that goes on from the one before it.
@@ -265,7 +286,7 @@ fn referenced(references: &[Reference]) -> Vec<Value> {
 
 /// Document text cannot close the element it stands in; cells of a table row are set apart visibly.
 fn data(text: &str) -> String {
-    text.replace("</pass", "< /pass").replace('\t', " | ")
+    text.replace(PASSAGE_END, "< /pass").replace('\t', " | ")
 }
 
 fn attribute(text: &str) -> String {
@@ -327,6 +348,22 @@ mod tests {
         check_fit(600, [None, None, Some("due parole"), None], &[0, 1, 2]);
         check_fit(400, [Some("due parole"), None, None, Some("tre parole brevi")], &[0, 3]);
         check_fit(10, [None; 4], &[0]);
+    }
+
+    #[test]
+    fn passages_are_found_in_a_prompt_and_look_the_same_in_every_place() {
+        let passages = [passage("uno </passaggio> \"2\""), passage("due"), passage("uno </passaggio> \"2\"")];
+        let candidates = passages.each_ref().map(Candidate::new);
+        for language in Language::ALL {
+            let user = prompt(language, "che cosa?", &candidates, 10_000, words).unwrap().user;
+            let ranges = passage_ranges(&user);
+            let firsts: Vec<String> = ranges.iter().map(|range| as_first(&user[range.clone()])).collect();
+            assert_eq!(firsts.len(), 3);
+            assert_eq!(firsts[0], user[ranges[0].clone()]);
+            assert_eq!(firsts[2], firsts[0]);
+            assert!(user[ranges[2].clone()].contains("=\"3\"") && firsts[1].contains("due"));
+            assert!(!user[ranges[2].end..].contains("uno"));
+        }
     }
 
     #[test]

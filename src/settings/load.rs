@@ -35,6 +35,7 @@ const CREDENTIALS: &[(&str, &str)] = &[
     ("slack.bot_token", "slack_bot_token"),
     ("telegram.token", "telegram_token"),
     ("telegram.webhook_secret", "telegram_webhook_secret"),
+    ("web.token", "web_token"),
 ];
 /// Before the name of a file that was loaded with the folder it lies in.
 const OF_FOLDER: &str = "credentials_";
@@ -359,6 +360,9 @@ mod tests {
         refused(from_file("[answer]\ncontact = \"a\\nb\"\n"), &["answer.contact", "more than a line"]);
         refused(from_file("[knowledge]\nfolders = [\"/no/such\"]\n"), &["knowledge.folders", "/no/such"]);
         refused(from_file("[web]\nlisten = \"everywhere\"\n"), &["web.listen"]);
+        refused(from_file("[web]\nlisten = \"0.0.0.0:8717\"\n"), &["web.listen", "other machines", "web.token"]);
+        refused(from_file("[web]\ntoken = \"too short\"\n"), &["web.token", "16"]);
+        refused(from_file("[web]\nurl = \"https://example.org/cervella\"\n"), &["web.url", "without a path"]);
         refused(from_file("[inference]\ncontext_tokens_max = 1024\n"), &["answer.prompt_tokens_max", "1024"]);
         refused(from_file("[answer\n"), &["cervella.toml"]);
         refused(from_file("[chat]\nadmins = [\"anna\"]\n"), &["chat.admins", "anna", "slack:"]);

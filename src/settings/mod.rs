@@ -11,5 +11,6 @@ pub use load::{Overrides, SettingsError, load};
 pub use secret::Secret;
 pub use sections::{
     AnswerSettings, ChatSettings, DataSettings, InferenceSettings, KvPrecision, LogForm, ModelsSettings,
-    RetrievalSettings, Settings, SlackSettings, TelegramSettings, TelemetrySettings, WebSettings, WeightPrecision,
+    PassageKvPrecision, RetrievalSettings, Settings, SlackSettings, TelegramSettings, TelemetrySettings, WebSettings,
+    WeightPrecision,
 };

@@ -10,6 +10,7 @@ use super::{KnowledgeSettings, Secret};
 
 /// Of whom to ask, which stands below every abstention.
 const CONTACT_CHARACTERS_MAX: usize = 200;
+const WEB_TOKEN_CHARACTERS_MIN: usize = 16;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -103,6 +104,12 @@ pub struct InferenceSettings {
     pub queue_max: usize,
     /// Whether the next tokens are guessed from the prompt.
     pub speculate: bool,
+    /// Gigabytes of the disk for what was read of passages before anybody asks; 0: nothing is.
+    pub passage_kv_gb: usize,
+    /// What that is held in.
+    pub passage_kv: PassageKvPrecision,
+    /// Of each passage but the first, how much is read anew in its place.
+    pub passage_anew: f64,
 }
 
 impl Default for InferenceSettings {
@@ -113,6 +120,9 @@ impl Default for InferenceSettings {
             kv: KvPrecision::default(),
             queue_max: 4,
             speculate: true,
+            passage_kv_gb: 0,
+            passage_kv: PassageKvPrecision::default(),
+            passage_anew: 0.15,
         }
     }
 }
@@ -124,6 +134,15 @@ pub enum KvPrecision {
     F16,
     /// Half of the memory, for long contexts.
     Int8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PassageKvPrecision {
+    F16,
+    #[default]
+    Int8,
+    Int4,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,13 +188,18 @@ impl Default for AnswerSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WebSettings {
-    /// Address of the chat page; loopback, unless something that knows its users stands in front of it.
+    /// Address of the chat page. Not loopback: a token is needed.
     pub listen: SocketAddr,
+    /// What whoever asks on the page has to know; empty: nothing.
+    pub token: Secret,
+    /// Where a proxy that does TLS shows the page, `https://name`; empty: nowhere.
+    pub url: String,
 }
 
 impl Default for WebSettings {
     fn default() -> Self {
-        WebSettings { listen: SocketAddr::from(([127, 0, 0, 1], 8717)) }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 8717));
+        WebSettings { listen, token: Secret::default(), url: String::new() }
     }
 }
 
@@ -262,6 +286,25 @@ impl Default for TelegramSettings {
     }
 }
 
+impl WebSettings {
+    fn nonsense(&self) -> Option<(&'static str, String)> {
+        let token = self.token.reveal();
+        let is_sayable = token.chars().all(|c| c.is_ascii_graphic());
+        if !token.is_empty() && (!is_sayable || token.len() < WEB_TOKEN_CHARACTERS_MIN) {
+            let reason = format!("less than {WEB_TOKEN_CHARACTERS_MIN} letters, digits and signs without spaces");
+            return Some(("web.token", reason));
+        }
+        if token.is_empty() && !self.listen.ip().is_loopback() {
+            let reason = format!("{} is reached by other machines: that needs a web.token of your own", self.listen);
+            return Some(("web.listen", reason));
+        }
+        let host = self.url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+        let is_origin = is_web_address(&self.url) && host.is_some_and(|host| !host.contains(['/', '?', '#', '@']));
+        (!self.url.is_empty() && !is_origin)
+            .then(|| ("web.url", format!("`{}` is not like https://cervella.example.org, without a path", self.url)))
+    }
+}
+
 impl ChatSettings {
     fn nonsense(&self) -> Option<(&'static str, String)> {
         let lists = [
@@ -331,6 +374,7 @@ impl Settings {
             .or_else(|| within("inference.context_tokens_max", self.inference.context_tokens_max, 512, 131_072))
             .or_else(|| within("inference.slots", self.inference.slots, 1, 16))
             .or_else(|| within("inference.queue_max", self.inference.queue_max, 1, 64))
+            .or_else(|| within("inference.passage_kv_gb", self.inference.passage_kv_gb, 0, 100_000))
             .or_else(|| within("answer.passages_max", self.answer.passages_max, 1, 20))
             .or_else(|| within("answer.prompt_tokens_max", self.answer.prompt_tokens_max, 256, 131_072))
             .or_else(|| {
@@ -346,6 +390,7 @@ impl Settings {
             .or_else(|| within("chat.ratings_keep_days", self.chat.ratings_keep_days as usize, 1, 36_500))
             .or_else(|| within("telemetry.keep_days", self.telemetry.keep_days as usize, 1, 3650))
             .or_else(|| within("telemetry.withheld_days", self.telemetry.withheld_days as usize, 0, 3650))
+            .or_else(|| self.web.nonsense())
             .or_else(|| self.chat.nonsense())
             .or_else(|| {
                 let half = self.slack.app_token.is_empty() != self.slack.bot_token.is_empty();
@@ -365,7 +410,11 @@ impl Settings {
             })
             .or_else(|| {
                 let AnswerSettings { evidence_min, evidence_sure, .. } = self.answer;
-                let limits = [("answer.evidence_min", evidence_min), ("answer.evidence_sure", evidence_sure)];
+                let limits = [
+                    ("answer.evidence_min", evidence_min),
+                    ("answer.evidence_sure", evidence_sure),
+                    ("inference.passage_anew", self.inference.passage_anew),
+                ];
                 let (key, limit) = limits.into_iter().find(|(_, limit)| !(0.0..=1.0).contains(limit))?;
                 Some((key, format!("{limit} is not between 0 and 1")))
             })

@@ -8,11 +8,11 @@ use super::frame;
 #[path = "../../migrations/0001_layout.rs"]
 mod step_0001;
 
-type Step = fn(&Engine) -> Result<(), StoreError>;
+pub(super) type Step = fn(&Engine) -> Result<(), StoreError>;
 
 /// In order: step `n` makes layout `n` of layout `n - 1`; layout 0 is an empty database. A step may be cut off and run
 /// again.
-const STEPS: &[Step] = &[step_0001::run];
+pub(super) const STEPS: &[Step] = &[step_0001::run];
 
 /// Key in the checksum of the layout's number.
 const FORMAT: &[u8] = b"format";
@@ -30,7 +30,7 @@ pub(super) fn known() -> u32 {
     STEPS.len() as u32
 }
 
-fn run_steps(engine: &Engine, steps: &[Step]) -> Result<(), StoreError> {
+pub(super) fn run_steps(engine: &Engine, steps: &[Step]) -> Result<(), StoreError> {
     let known = steps.len() as u32;
     let found = layout(engine)?;
     if found > known {

@@ -149,6 +149,7 @@ async fn nothing_comes_out_that_must_not() {
         slots: 1,
         kv_format: KvFormat::F16,
         queue_max: 4,
+        read_ahead: None,
         keep_prefixes: true,
     };
     let of_model = answerer(&searcher, Some(Arc::new(Engine::start(options).unwrap())));

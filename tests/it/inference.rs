@@ -1,6 +1,7 @@
 //! The inference room from outside: a tiny random model for what must hold for every model, and a small real one,
 //! compared with llama.cpp, for what must be right.
 
+mod ahead;
 mod engine;
 mod files;
 mod network;

@@ -9,6 +9,7 @@ mod commands;
 mod contract_slack;
 mod contract_telegram;
 mod damaged_files;
+mod decoders;
 mod embedding;
 #[path = "../support/mod.rs"]
 mod fakes;

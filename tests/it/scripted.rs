@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cervella::answer::AnswerEvent;
-use cervella::chat::web::{Answering, DocumentError, SampleQuestion, ServiceStatus, serve};
+use cervella::chat::web::{Answering, DocumentError, Exposure, SampleQuestion, ServiceStatus, serve};
 use cervella::domain::{Answer, AnswerTimings, Citation, Language, Passage, PassageId, Question, TokenCounts, Verdict};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -140,10 +140,14 @@ pub struct Served {
 
 impl Served {
     pub async fn start(scripted: Scripted) -> Self {
+        Served::exposed(scripted, Exposure::default()).await
+    }
+
+    pub async fn exposed(scripted: Scripted, exposure: Exposure) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (scripted, shutdown) = (Arc::new(scripted), CancellationToken::new());
-        let serving = tokio::spawn(serve(listener, scripted.clone(), shutdown.clone()));
+        let serving = tokio::spawn(serve(listener, exposure, scripted.clone(), shutdown.clone()));
         Served { address, scripted, shutdown, serving }
     }
 

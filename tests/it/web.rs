@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cervella::chat::web::{QUESTION_CHARACTERS_MAX, STREAMS_MAX};
+use cervella::chat::web::{Exposure, QUESTION_CHARACTERS_MAX, STREAMS_MAX};
 use cervella::domain::{Language, Verdict};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -190,6 +190,21 @@ async fn other_sites_are_kept_out() {
     // What a page of another site may send without asking the browser first.
     let form = Request::post("/api/ask", "question=wait").with("content-type", "text/plain");
     assert_eq!(form.send(served.address).await.status, 400);
+    served.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_exposed_page_asks_for_its_token() {
+    let exposure = Exposure { token: "a token of some length".to_owned(), url: "https://ask.example".to_owned() };
+    let served = Served::exposed(waiting(), exposure).await;
+    served.scripted.release();
+    let stranger = Request::ask("wait").with("host", "ask.example").send(served.address).await;
+    assert_eq!((stranger.status, served.scripted.asked().len()), (401, 0));
+    assert!(stranger.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Basic ")));
+    let member = Request::ask("wait").with("host", "ask.example").with("origin", "https://ask.example");
+    let member = member.with("authorization", "Bearer a token of some length").send(served.address).await;
+    assert_eq!((member.status, served.scripted.asked().len()), (200, 1));
+    assert_eq!(Request::get("/readyz").send(served.address).await.status, 200);
     served.shut_down().await;
 }
 

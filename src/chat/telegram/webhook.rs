@@ -22,6 +22,7 @@ use super::listen::{Health, Reception};
 use super::{TelegramError, WebhookOptions, start};
 use crate::chat::delivery::Backoff;
 use crate::chat::intake::Intake;
+use crate::chat::secrets::is_same;
 
 const SECRET_HEADER: &str = "x-telegram-bot-api-secret-token";
 const UPDATE_BYTES_MAX: usize = 1 << 20;
@@ -184,11 +185,6 @@ async fn receive<I: Intake, Q: Quotes>(State(route): State<Arc<Route<I, Q>>>, re
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
-}
-
-/// Takes as long wherever the difference is.
-fn is_same(told: &[u8], secret: &[u8]) -> bool {
-    told.len() == secret.len() && told.iter().zip(secret).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 #[cfg(test)]

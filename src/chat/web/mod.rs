@@ -1,4 +1,5 @@
-//! The chat page and the HTTP interface behind it, made for loopback: no accounts, no outside resource.
+//! The chat page and the HTTP interface behind it, made for loopback: no accounts, no outside resource. Where it is reached
+//! from elsewhere, whoever asks has to know a token.
 //!
 //! | address | what it gives |
 //! |---|---|
@@ -34,8 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use answering::{Answering, DocumentError, SampleQuestion, ServiceStatus};
 pub use ask::QUESTION_CHARACTERS_MAX;
+pub use guard::Exposure;
 
-use guard::OwnHosts;
+use guard::Door;
 use refusal::{PageLanguage, Refusal, Refused};
 
 /// Answers that are streamed at the same time; the next one is refused. The model writes one answer at a time, so
@@ -63,10 +65,11 @@ struct Room {
 /// The listener has no local address any more.
 pub async fn serve(
     listener: TcpListener,
+    exposure: Exposure,
     answering: Arc<dyn Answering>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let hosts = OwnHosts::of(listener.local_addr()?);
+    let door = Door::of(listener.local_addr()?, exposure);
     let room = Room { answering, streams: Arc::new(Semaphore::new(STREAMS_MAX)), shutdown: shutdown.clone() };
     // Tokens are small packets: without this they would wait for each other.
     let listener = listener.tap_io(|stream| {
@@ -74,7 +77,7 @@ pub async fn serve(
             tracing::debug!(%error, "no TCP_NODELAY on a connection of the chat page");
         }
     });
-    let server = axum::serve(listener, router(room, hosts)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let server = axum::serve(listener, router(room, door)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         result = server => result,
         () = drained_too_long(&shutdown) => {
@@ -89,7 +92,7 @@ async fn drained_too_long(shutdown: &CancellationToken) {
     tokio::time::sleep(DRAIN_MAX).await;
 }
 
-fn router(room: Room, hosts: OwnHosts) -> Router {
+fn router(room: Room, door: Door) -> Router {
     Router::new()
         .route("/", get(assets::page))
         .route("/assets/{name}", get(assets::asset))
@@ -101,7 +104,7 @@ fn router(room: Room, hosts: OwnHosts) -> Router {
         .route("/metrics", get(metrics))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(Arc::new(hosts), guard::guard))
+        .layer(middleware::from_fn_with_state(Arc::new(door), guard::guard))
         .with_state(Arc::new(room))
 }
 

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::http::header::{ACCEPT_LANGUAGE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_LANGUAGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -21,6 +21,7 @@ pub(super) enum Refusal {
     NothingHere,
     ForeignHost,
     ForeignOrigin,
+    NoToken,
     NotAQuestion,
     QuestionEmpty,
     QuestionTooLong,
@@ -40,6 +41,7 @@ impl Refusal {
             Refusal::NothingHere | Refusal::PassageGone => StatusCode::NOT_FOUND,
             Refusal::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::NoToken => StatusCode::UNAUTHORIZED,
             Refusal::NotAQuestion | Refusal::QuestionEmpty => StatusCode::BAD_REQUEST,
             Refusal::QuestionTooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NotReady | Refusal::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
@@ -57,6 +59,10 @@ impl Refusal {
             Refusal::ForeignOrigin => (
                 "Le domande si accettano soltanto dalla pagina di Cervella.",
                 "Questions are only taken from Cervella's own page.",
+            ),
+            Refusal::NoToken => (
+                "Per entrare serve la parola chiave di questa pagina: la conosce chi gestisce Cervella.",
+                "This page asks for a password: whoever runs Cervella knows it.",
             ),
             Refusal::NotAQuestion => ("La richiesta non contiene una domanda.", "The request holds no question."),
             Refusal::QuestionEmpty => ("La domanda è vuota.", "The question is empty."),
@@ -108,6 +114,11 @@ impl IntoResponse for Refused {
         let mut response = (status, Json(json!({ "error": self.refusal.sentence(self.language) }))).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S.parse().expect("digits are a header value"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // A browser asks for the password and sends it along from then on.
+            let challenge = HeaderValue::from_static("Basic realm=\"Cervella\", charset=\"UTF-8\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         response
     }

@@ -149,7 +149,7 @@ fn one_run(
     let read = start.elapsed();
     for step in 0..new_tokens {
         let next = [tokens[step % tokens.len()]];
-        let feed = |cache| Feed { cache, tokens: &next, logits: Wanted::Last };
+        let feed = |cache| Feed::new(cache, &next, Wanted::Last);
         let mut feeds: Vec<Feed<'_>> = caches.iter_mut().map(feed).collect();
         model.step(&mut feeds, &|| true)?;
     }

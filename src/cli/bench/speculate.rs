@@ -100,6 +100,7 @@ impl SpeculateBench {
     fn write(&self, engine: &Engine, messages: &[ChatMessage], speculate: bool) -> anyhow::Result<Written> {
         let mut events = engine.submit(GenerateRequest {
             messages: messages.to_vec(),
+            ahead: Vec::new(),
             new_tokens_max: self.new_tokens,
             sampling: SamplingOptions::default(),
             stop: Vec::new(),

@@ -2,6 +2,7 @@
 //! prompt pays only for what differs from the last one. How they lie in memory is [`store`]'s business.
 
 mod kept;
+mod piece;
 mod store;
 
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::utils::barrier_pool;
 
 pub use kept::KeptPrefixes;
+pub use piece::{Piece, PieceFormat, PieceShape};
 pub use store::{BLOCK, KvFormat, KvShape, KvStore, Lane};
 
 use super::config::LlamaConfig;
@@ -22,6 +24,8 @@ const PARALLEL_VALUES_MIN: usize = 16 * 1024;
 pub struct KvCache {
     store: KvStore,
     tokens: Vec<u32>,
+    /// Positions at the front that were read behind all that stands before them: no [`Piece`], and nothing behind one.
+    exact: usize,
 }
 
 impl KvCache {
@@ -34,7 +38,7 @@ impl KvCache {
         let shape = config.kv_shape(capacity, format);
         let bytes = shape.reserved_bytes() as u64;
         let store = KvStore::new(shape).map_err(|source| InferenceError::Memory { bytes, source })?;
-        Ok(KvCache { store, tokens: Vec::new() })
+        Ok(KvCache { store, tokens: Vec::new(), exact: 0 })
     }
 
     /// The tokens that are held, in order.
@@ -59,12 +63,13 @@ impl KvCache {
     /// Forgets everything from position `len` on.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
+        self.exact = self.exact.min(len);
     }
 
-    /// Tokens at the front of `prompt` that are held; at most `prompt.len() - 1`, because the last token must be read
-    /// again: its logits are not kept.
+    /// Tokens at the front of `prompt` that are held as they were read; at most `prompt.len() - 1`, because the last token
+    /// must be read again: its logits are not kept.
     pub fn shared(&self, prompt: &[u32]) -> usize {
-        let shared = self.tokens.iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
+        let shared = self.tokens[..self.exact].iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
         shared.min(prompt.len().saturating_sub(1))
     }
 
@@ -79,6 +84,17 @@ impl KvCache {
         self.store.copy_prefix(&from.store, len);
         self.tokens.clear();
         self.tokens.extend_from_slice(&from.tokens[..len]);
+        self.exact = from.exact.min(len);
+    }
+
+    /// Positions at the front that are held as they were read, from which others may go on.
+    pub fn exact(&self) -> usize {
+        self.exact
+    }
+
+    /// Whether keys and values are held in the same form.
+    pub fn is_like(&self, other: &KvCache) -> bool {
+        self.store.shape().format == other.store.shape().format
     }
 
     /// Refuses `count` further positions that do not fit.
@@ -94,10 +110,13 @@ impl KvCache {
         &self.store
     }
 
-    /// Writes keys (rotated) and values of new positions behind the filled ones; they count as filled once they are
-    /// [committed](Self::commit), after the last layer.
-    pub(super) fn write(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
-        let start = self.tokens.len();
+    fn store_mut(&mut self) -> &mut KvStore {
+        &mut self.store
+    }
+
+    /// Writes keys (rotated) and values of positions from `start` on; those behind the filled ones count as filled once
+    /// they are [committed](Self::commit), after the last layer.
+    pub(super) fn write(&mut self, layer: usize, start: usize, keys: &[f32], values: &[f32]) {
         if keys.len() < PARALLEL_VALUES_MIN {
             return self.store.write(layer, start, keys, values);
         }
@@ -110,8 +129,16 @@ impl KvCache {
         });
     }
 
-    /// Declares the positions of `tokens`, which every layer has written, filled.
+    /// Declares the positions of `tokens`, which every layer has written behind all before them, filled.
     pub(super) fn commit(&mut self, tokens: &[u32]) {
+        if self.exact == self.tokens.len() {
+            self.exact += tokens.len();
+        }
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    /// Declares positions filled that hold a piece, or that a step is going to write.
+    pub(super) fn leave(&mut self, tokens: &[u32]) {
         self.tokens.extend_from_slice(tokens);
     }
 
@@ -132,7 +159,7 @@ impl KvCache {
     /// # Errors
     /// The reader's, or more positions than there is room for.
     pub(super) fn import(&mut self, from: &mut impl std::io::Read) -> std::io::Result<()> {
-        self.tokens.clear();
+        self.truncate(0);
         let mut number = [0; 8];
         from.read_exact(&mut number)?;
         let len = usize::try_from(u64::from_le_bytes(number)).unwrap_or(usize::MAX);
@@ -146,7 +173,7 @@ impl KvCache {
             *token = u32::from_le_bytes(bytes);
         }
         self.store.import(len, from)?;
-        self.tokens = tokens;
+        self.commit(&tokens);
         Ok(())
     }
 }
@@ -196,7 +223,7 @@ mod tests {
     #[test]
     fn what_was_exported_is_the_same_when_it_comes_back() {
         let mut written = cache(8);
-        written.write(0, &[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0]);
+        written.write(0, 0, &[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0]);
         written.commit(&[7]);
         let mut bytes = Vec::new();
         written.export(&mut bytes).unwrap();

@@ -167,6 +167,33 @@ impl KvStore {
         lanes.enumerate().map(move |(kv_head, bytes)| LaneMut { kv_head, bytes, parts, shape })
     }
 
+    /// The lanes of all layers, in their order.
+    pub fn all_lanes_mut(&mut self) -> impl ExactSizeIterator<Item = LaneMut<'_>> {
+        let (shape, parts) = (self.shape, self.parts);
+        let lanes = self.bytes[..shape.reserved_bytes()].chunks_exact_mut(parts.lane_bytes.max(1));
+        lanes.enumerate().map(move |(at, bytes)| LaneMut { kv_head: at % shape.kv_heads, bytes, parts, shape })
+    }
+
+    /// Key (after RoPE) and value of one position and head.
+    ///
+    /// # Panics
+    /// There is no such position, or the rows are not of the head's size.
+    pub fn read_row(&self, layer: usize, kv_head: usize, position: usize, key: &mut [f32], value: &mut [f32]) {
+        let KvShape { head_size, capacity, format, .. } = self.shape;
+        assert!(position < capacity && key.len() == head_size && value.len() == head_size, "a row of this store");
+        let lane = self.lane(layer, kv_head);
+        let key_at = position / BLOCK * BLOCK * head_size + position % BLOCK;
+        let value_at = position * self.shape.value_stride();
+        let read = |bytes: &[u8], scales: &[u8], at: usize| match format {
+            KvFormat::F16 => f16::from_ne_bytes([bytes[2 * at], bytes[2 * at + 1]]).to_f32(),
+            KvFormat::Int8 => f32::from(bytes[at] as i8) * scale(scales, position),
+        };
+        for dim in 0..head_size {
+            key[dim] = read(lane.keys, lane.key_scales, key_at + dim * BLOCK);
+            value[dim] = read(lane.values, lane.value_scales, value_at + dim);
+        }
+    }
+
     /// Takes over positions `0..len` of another slot. What this store held from `len` on is lost.
     ///
     /// # Panics
@@ -277,7 +304,7 @@ impl LaneMut<'_> {
     /// # Panics
     /// As [`KvStore::write`].
     pub fn write(&mut self, start: usize, keys: &[f32], values: &[f32]) {
-        let KvShape { kv_heads, head_size, capacity, format, .. } = self.shape;
+        let KvShape { kv_heads, head_size, capacity, .. } = self.shape;
         let width = kv_heads * head_size;
         let rows = keys.len() / width;
         assert!(
@@ -288,10 +315,19 @@ impl LaneMut<'_> {
         for row in 0..rows {
             let at = row * width + self.kv_head * head_size;
             let (key, value) = (&keys[at..at + head_size], &values[at..at + head_size]);
-            match format {
-                KvFormat::F16 => self.write_f16(start + row, key, value),
-                KvFormat::Int8 => self.write_int8(start + row, key, value),
-            }
+            self.write_row(start + row, key, value);
+        }
+    }
+
+    /// Stores key (after RoPE) and value of one position of this head.
+    ///
+    /// # Panics
+    /// There is no such position.
+    pub fn write_row(&mut self, position: usize, key: &[f32], value: &[f32]) {
+        assert!(position < self.shape.capacity, "the position is within the capacity");
+        match self.shape.format {
+            KvFormat::F16 => self.write_f16(position, key, value),
+            KvFormat::Int8 => self.write_int8(position, key, value),
         }
     }
 
@@ -339,6 +375,12 @@ impl LaneMut<'_> {
         let at = scales_at + position * size_of::<f32>();
         self.bytes[at..at + size_of::<f32>()].copy_from_slice(&scale.to_ne_bytes());
     }
+}
+
+/// The scale of a position.
+fn scale(scales: &[u8], position: usize) -> f32 {
+    let at = position * size_of::<f32>();
+    f32::from_ne_bytes([scales[at], scales[at + 1], scales[at + 2], scales[at + 3]])
 }
 
 /// Up to [`PART`] values in f16; the conversion of a whole slice uses the processor's instruction. What is too large

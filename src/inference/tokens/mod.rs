@@ -122,6 +122,40 @@ impl Tokens {
         Ok(ids)
     }
 
+    /// As [`encode_chat`](Self::encode_chat), where the last message is encoded in pieces that end at the bytes `cuts` of it. With the
+    /// number of tokens up to the first piece, and up to the end of each.
+    ///
+    /// # Errors
+    /// The template refuses the conversation, or changes the last message.
+    pub fn encode_chat_apart(&self, messages: &[ChatMessage], cuts: &[usize]) -> Result<(Vec<u32>, Vec<usize>)> {
+        let last = messages.last().map_or("", |message| message.content.as_str());
+        let (mut ids, mut ends) = (Vec::new(), Vec::new());
+        for part in self.template.render(messages)? {
+            match part {
+                Part::Content(text) if std::ptr::eq(text, last) => {
+                    ends.push(ids.len());
+                    let mut start = 0;
+                    for &cut in cuts {
+                        ids.extend(self.encode(&text[start..cut])?);
+                        ends.push(ids.len());
+                        start = cut;
+                    }
+                    ids.extend(self.encode(&text[start..])?);
+                }
+                Part::Template(text) => ids.extend(self.encode_trusted(&text)?),
+                Part::Content(text) => ids.extend(self.encode(text)?),
+            }
+        }
+        if ends.is_empty() {
+            return Err(InferenceError::Encode("the chat template changes what was asked".to_owned()));
+        }
+        if let Some(bos) = self.bos.filter(|bos| ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+            ends.iter_mut().for_each(|end| *end += 1);
+        }
+        Ok((ids, ends))
+    }
+
     /// Whether a model says with `token` that its turn is over.
     pub fn is_stop(&self, token: u32) -> bool {
         self.stop_ids.contains(&token)

@@ -206,7 +206,10 @@ impl Extractor {
 }
 
 /// Reads `bytes` in this process. Only the child process does this with formats that are isolated.
-pub(super) fn extract_here(format: Format, path: &Path, bytes: &[u8]) -> Result<Document, ExtractError> {
+///
+/// # Errors
+/// What is wrong with the file; it names `path`.
+pub fn extract_here(format: Format, path: &Path, bytes: &[u8]) -> Result<Document, ExtractError> {
     extract_within(bytes, Source { path, format, budget: &Budget::new(path) })
 }
 

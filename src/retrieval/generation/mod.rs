@@ -242,6 +242,10 @@ impl Generation {
         fs::read(&path).map_err(RetrievalError::file("read", path))
     }
 
+    pub fn holds(&self, id: PassageId) -> bool {
+        self.vectors.tag(id).is_some()
+    }
+
     /// `None`: the passage is not in this generation.
     pub fn passage(&self, id: PassageId) -> Result<Option<IndexedPassage>, RetrievalError> {
         self.lexical.passage(id)

@@ -21,6 +21,7 @@ fn child() {
         "accept" => accept_for_ever(folder),
         "full" => fill_the_disk(folder),
         "log" => log_everything(folder),
+        "migrate" => migrate(folder),
         other => panic!("no such job: {other}"),
     }
 }
@@ -112,6 +113,67 @@ fn a_killed_process_loses_nothing_that_it_took() {
         }
     }
     assert!(told.len() > 100, "only {} events were taken", told.len());
+}
+
+const ROWS: u64 = 400;
+
+fn row(name: &str, n: u64) -> Key {
+    Key::new(keys::Kind::Flag).text(name).number(n)
+}
+
+/// The step to a layout that is not there yet: every row is raised by one and moved to another key.
+fn raise_and_move(engine: &Engine) -> Result<(), StoreError> {
+    say(format_args!("moving"));
+    for n in 0..ROWS {
+        let Some(value) = engine.read::<u64>(&row("old", n))? else { continue };
+        engine.change(|changes| {
+            changes.put(&row("new", n), &(value + 1))?;
+            changes.remove(&row("old", n))
+        })?;
+        engine.flush()?;
+        say(format_args!("moved {n}"));
+    }
+    Ok(())
+}
+
+fn migrate(folder: &Path) {
+    let engine = Engine::open(folder).unwrap();
+    let steps: Vec<_> = migrations::STEPS.iter().copied().chain([raise_and_move as migrations::Step]).collect();
+    migrations::run_steps(&engine, &steps).unwrap();
+}
+
+#[test]
+fn a_migration_that_is_killed_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path()).unwrap();
+    migrations::run(&engine).unwrap();
+    for n in 0..ROWS {
+        engine.put(&row("old", n), &(n * 10)).unwrap();
+    }
+    engine.flush().unwrap();
+    drop(engine);
+    let mut moved = BTreeSet::new();
+    for round in 0..20 {
+        let mut child = start("migrate", folder.path());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with("moving")), "the child did not start");
+        let of = |line: &str| line.strip_prefix("moved ").and_then(|n| n.parse::<u64>().ok());
+        let before = moved.len();
+        while moved.len() < before + round % 7 {
+            moved.insert(lines.find_map(|line| of(&line)).expect("the child ended by itself"));
+        }
+        child.kill().unwrap();
+        moved.extend(lines.filter_map(|line| of(&line)));
+        child.wait().unwrap();
+    }
+    assert!((40..ROWS as usize).contains(&moved.len()), "{} rows were moved", moved.len());
+    assert!(start("migrate", folder.path()).wait_with_output().unwrap().status.success());
+    let engine = Engine::open(folder.path()).unwrap();
+    assert_eq!(migrations::layout(&engine).unwrap(), migrations::known() + 1);
+    for n in 0..ROWS {
+        let (old, new) = (engine.read::<u64>(&row("old", n)).unwrap(), engine.read::<u64>(&row("new", n)).unwrap());
+        assert_eq!((old, new), (None, Some(n * 10 + 1)), "row {n} was moved twice, or not at all");
+    }
 }
 
 fn limit_files(bytes: Option<u64>) {

@@ -26,6 +26,7 @@ fn engine(queue_max: usize) -> (TempDir, Engine) {
 pub fn request(question: &str, new_tokens_max: usize) -> GenerateRequest {
     GenerateRequest {
         messages: vec![ChatMessage::new(ChatRole::User, question)],
+        ahead: Vec::new(),
         new_tokens_max,
         sampling: SamplingOptions::default(),
         stop: Vec::new(),

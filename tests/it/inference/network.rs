@@ -1,8 +1,11 @@
 //! The network by itself: however a sequence is fed, it is the same sequence.
 
 use std::cell::Cell;
+use std::ops::Range;
 
-use cervella::inference::{Feed, InferenceError, KvCache, KvFormat, Llama, ModelFile, STEP_ROWS_MAX, Wanted};
+use cervella::inference::{
+    Feed, InferenceError, KvCache, KvFormat, Llama, ModelFile, Piece, PieceFormat, STEP_ROWS_MAX, Wanted,
+};
 
 use super::tiny::{CONTEXT_TOKENS, TinyModel};
 
@@ -58,11 +61,8 @@ fn sequences_that_share_a_step_do_not_disturb_each_other() {
     for (cache, prompt) in caches.iter_mut().zip(&prompts) {
         model.forward(&prompt[..1], cache).unwrap();
     }
-    let mut feeds: Vec<Feed<'_>> = caches
-        .iter_mut()
-        .zip(&prompts)
-        .map(|(cache, prompt)| Feed { cache, tokens: &prompt[1..], logits: Wanted::Last })
-        .collect();
+    let mut feeds: Vec<Feed<'_>> =
+        caches.iter_mut().zip(&prompts).map(|(cache, prompt)| Feed::new(cache, &prompt[1..], Wanted::Last)).collect();
     assert!(model.step(&mut feeds, &|| true).unwrap());
     for (logits, alone) in model.logits().chunks(model.config().vocabulary_size).zip(&alone) {
         assert_eq!(logits, alone);
@@ -113,7 +113,7 @@ fn a_step_can_be_given_up_and_done_again() {
         asked.set(asked.get() + 1);
         asked.get() < 2
     };
-    let mut feed = [Feed { cache: &mut cache, tokens: &tokens[20..], logits: Wanted::Last }];
+    let mut feed = [Feed::new(&mut cache, &tokens[20..], Wanted::Last)];
     assert!(!model.step(&mut feed, &go_on).unwrap());
     assert_eq!(cache.tokens(), &tokens[..20]);
     assert_eq!(model.forward(&tokens[20..], &mut cache).unwrap(), expected);
@@ -140,4 +140,87 @@ fn embeddings_serve_as_output_when_the_file_has_none() {
     let mut tied = Llama::load(&ModelFile::open(&path).unwrap()).unwrap();
     let mut cache = cache(&tied);
     assert_eq!(tied.forward(&[1, 2], &mut cache).unwrap().len(), 260);
+}
+
+/// A prompt of a beginning, two passages and a question, with pieces of the passages that were read behind the beginning.
+struct Pieced {
+    model: Llama,
+    prompt: Vec<u32>,
+    passages: [Range<usize>; 2],
+    pieces: [Piece; 2],
+}
+
+impl Pieced {
+    fn new(format: PieceFormat) -> Self {
+        let mut model = tiny();
+        let prompt = tokens(190);
+        let passages = [40..100, 100..170];
+        let pieces = passages.clone().map(|passage| {
+            let mut alone = cache(&model);
+            model.forward(&prompt[..40], &mut alone).unwrap();
+            model.forward(&prompt[passage.clone()], &mut alone).unwrap();
+            alone.piece(40..40 + passage.len(), model.rope(), format)
+        });
+        Pieced { model, prompt, passages, pieces }
+    }
+
+    fn exact(&mut self) -> Vec<f32> {
+        self.model.forward(&self.prompt, &mut cache(&self.model)).unwrap().to_vec()
+    }
+
+    /// Logits of the last token when so much of each passage is read anew.
+    fn mended(&mut self, share: f64) -> Vec<f32> {
+        let Pieced { model, prompt, passages, pieces } = self;
+        let mut cache = cache(model);
+        model.forward(&prompt[..40], &mut cache).unwrap();
+        for (passage, piece) in passages.iter().zip(pieces) {
+            cache.place(&prompt[passage.clone()], piece, model.rope());
+        }
+        let anew = |passage: &Range<usize>| passage.start..passage.start + (passage.len() as f64 * share) as usize;
+        let runs: Vec<Range<usize>> =
+            passages.iter().map(anew).filter(|run| !run.is_empty()).chain(std::iter::once(170..prompt.len())).collect();
+        let read: Vec<u32> = runs.iter().cloned().flat_map(|run| prompt[run].to_vec()).collect();
+        assert!(model.step(&mut [Feed::at(&mut cache, &read, runs, Wanted::Last)], &|| true).unwrap());
+        assert_eq!(cache.tokens(), prompt);
+        // Nobody goes on from what is only nearly as it would be.
+        assert_eq!(cache.shared(prompt), 40);
+        model.logits().to_vec()
+    }
+}
+
+fn difference(one: &[f32], other: &[f32]) -> f32 {
+    one.iter().zip(other).fold(0f32, |most, (a, b)| most.max((a - b).abs()))
+}
+
+#[test]
+fn pieces_that_are_read_anew_whole_are_as_if_they_had_not_been_kept() {
+    for format in [PieceFormat::F16, PieceFormat::Int8, PieceFormat::Int4] {
+        let mut pieced = Pieced::new(format);
+        assert_eq!(pieced.mended(1.0), pieced.exact());
+    }
+}
+
+#[test]
+fn a_piece_in_the_place_where_it_was_read_is_what_was_read() {
+    let off = |format| {
+        let mut pieced = Pieced::new(format);
+        let exact = pieced.exact();
+        let Pieced { model, prompt, pieces, .. } = &mut pieced;
+        let mut cache = cache(model);
+        model.forward(&prompt[..40], &mut cache).unwrap();
+        cache.place(&prompt[40..100], &pieces[0], model.rope());
+        let found = model.forward(&prompt[100..], &mut cache).unwrap();
+        let largest = exact.iter().fold(0f32, |largest, logit| largest.max(logit.abs()));
+        difference(found, &exact) / largest
+    };
+    let (f16, int8, int4) = (off(PieceFormat::F16), off(PieceFormat::Int8), off(PieceFormat::Int4));
+    assert!(f16 < 0.02 && f16 < int8 && int8 < int4, "{f16}, {int8}, {int4}");
+}
+
+#[test]
+fn the_more_is_read_anew_the_nearer_it_comes() {
+    let mut pieced = Pieced::new(PieceFormat::Int8);
+    let exact = pieced.exact();
+    let (none, half) = (difference(&pieced.mended(0.0), &exact), difference(&pieced.mended(0.5), &exact));
+    assert!(0.0 < half && half < none, "{half} and {none}");
 }

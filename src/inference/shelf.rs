@@ -1,0 +1,283 @@
+//! Passages that were read before anybody asked: their pieces on disk, one file each, for as long as there is room.
+//!
+//! A file is named after its passage and after everything that its contents depend on: the model, the rules before it, its own
+//! tokens, the format. So a stale one is never found, and a damaged one does not have the checksum that it carries.
+//!
+//! ```text
+//! magic (8) | key (32) | crc32 of the rest (4) | positions (4) | the piece
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use memmap2::Mmap;
+
+use super::kv::{KvShape, Piece, PieceFormat, PieceShape};
+use crate::domain::PassageId;
+
+const MAGIC: &[u8; 8] = b"CERVPKV1";
+const HEADER_BYTES: usize = 8 + 32 + 4 + 4;
+const EXTENSION: &str = "kv";
+const PARTIAL: &str = "partial";
+
+/// What a piece is asked for by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PieceKey<'a> {
+    pub passage: PassageId,
+    /// Tokens before it when it was read.
+    pub rules: &'a [u32],
+    pub tokens: &'a [u32],
+}
+
+/// The pieces of one model.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    folder: PathBuf,
+    /// Of the model file.
+    identity: [u8; 32],
+    model: KvShape,
+    format: PieceFormat,
+    bytes_max: u64,
+}
+
+impl Shelf {
+    /// The shelf in a folder, which is made with the first piece. What a killed process left half written is removed.
+    pub(super) fn open(
+        folder: PathBuf,
+        identity: [u8; 32],
+        model: KvShape,
+        format: PieceFormat,
+        bytes_max: u64,
+    ) -> Self {
+        for path in files(&folder, PARTIAL) {
+            remove(&path);
+        }
+        Shelf { folder, identity, model, format, bytes_max }
+    }
+
+    /// What was read of a passage; `None`: nothing, or nothing that can be used. That it was asked for counts as its use.
+    pub(super) fn get(&self, key: PieceKey<'_>) -> Option<Piece> {
+        let hash = self.hash(key);
+        let path = self.path(key.passage, &hash);
+        let file = File::open(&path).ok()?;
+        // SAFETY: the file was renamed into place when it was complete; nothing writes into it, and removing it leaves the
+        // mapped one as it was.
+        let map = unsafe { Mmap::map(&file) }.ok()?;
+        let shape = PieceShape::of(&self.model, key.tokens.len(), self.format);
+        let piece = whole(map, &hash, shape);
+        if piece.is_none() {
+            tracing::warn!(path = %path.display(), "what was read of a passage before is damaged: it is read anew");
+            remove(&path);
+        } else if let Err(error) = file.set_modified(SystemTime::now()) {
+            tracing::debug!(%error, "the use of a piece is not noted");
+        }
+        piece
+    }
+
+    pub(super) fn holds(&self, key: PieceKey<'_>) -> bool {
+        self.path(key.passage, &self.hash(key)).is_file()
+    }
+
+    /// Whether a piece of so many positions has any place here.
+    pub(super) fn has_room_for(&self, positions: usize) -> bool {
+        (HEADER_BYTES + PieceShape::of(&self.model, positions, self.format).bytes()) as u64 <= self.bytes_max
+    }
+
+    /// Keeps a piece, in the place of those that were not used for longest if there is no other.
+    ///
+    /// # Errors
+    /// The disk's. Nothing of it is kept then.
+    pub(super) fn put(&self, key: PieceKey<'_>, piece: &Piece) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let hash = self.hash(key);
+        let path = self.path(key.passage, &hash);
+        self.make_room((HEADER_BYTES + piece.bytes().len()) as u64);
+        let mut header = MAGIC.to_vec();
+        header.extend(hash);
+        header.extend(crc32fast::hash(piece.bytes()).to_le_bytes());
+        header.extend((piece.shape().positions as u32).to_le_bytes());
+        let partial = path.with_extension(PARTIAL);
+        let written = (|| {
+            let mut file = File::create(&partial)?;
+            file.write_all(&header)?;
+            file.write_all(piece.bytes())?;
+            file.sync_all()?;
+            fs::rename(&partial, &path)
+        })();
+        if written.is_err() {
+            remove(&partial);
+        }
+        written
+    }
+
+    pub(super) fn format(&self) -> PieceFormat {
+        self.format
+    }
+
+    fn make_room(&self, bytes: u64) {
+        let mut kept: Vec<(SystemTime, u64, PathBuf)> = files(&self.folder, EXTENSION)
+            .filter_map(|path| {
+                let details = fs::metadata(&path).ok()?;
+                Some((details.modified().ok()?, details.len(), path))
+            })
+            .collect();
+        kept.sort();
+        let mut used: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, freed, path) in kept {
+            if used + bytes <= self.bytes_max {
+                break;
+            }
+            remove(&path);
+            used -= freed;
+        }
+    }
+
+    fn path(&self, passage: PassageId, hash: &[u8; 32]) -> PathBuf {
+        let hash = blake3::Hash::from_bytes(*hash).to_hex();
+        self.folder.join(format!("{passage}-{}.{EXTENSION}", &hash[..32]))
+    }
+
+    fn hash(&self, key: PieceKey<'_>) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(MAGIC);
+        hasher.update(&self.identity);
+        hasher.update(&[self.format as u8]);
+        for tokens in [key.rules, key.tokens] {
+            hasher.update(&(tokens.len() as u64).to_le_bytes());
+            for token in tokens {
+                hasher.update(&token.to_le_bytes());
+            }
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// Removes what was read of passages that are no longer in the index, whatever model read it. Returns how many files that were.
+pub fn forget_pieces(folder: &Path, is_kept: impl Fn(PassageId) -> bool) -> usize {
+    let gone = files(folder, EXTENSION).filter(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.split('-').next().and_then(|id| id.parse().ok()).is_none_or(|id| !is_kept(id))
+    });
+    gone.inspect(|path| remove(path)).count()
+}
+
+/// Passages whose pieces lie in a folder, and their bytes together.
+pub fn kept_pieces(folder: &Path) -> (usize, u64) {
+    files(folder, EXTENSION)
+        .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
+        .fold((0, 0), |(files, bytes), more| (files + 1, bytes + more))
+}
+
+/// The piece in a file, if it is there as it was written.
+fn whole(map: Mmap, hash: &[u8; 32], shape: PieceShape) -> Option<Piece> {
+    let (header, body) = map.split_at_checked(HEADER_BYTES)?;
+    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let is_whole = &header[..8] == MAGIC
+        && &header[8..40] == hash
+        && number(44) as usize == shape.positions
+        && crc32fast::hash(body) == number(40);
+    if is_whole { Piece::mapped(shape, map, HEADER_BYTES) } else { None }
+}
+
+fn files(folder: &Path, extension: &'static str) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(move |path| path.extension().is_some_and(|found| found == extension))
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "what was read of a passage before cannot be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::kv::{KvFormat, KvStore};
+
+    const MODEL: KvShape = KvShape { layers: 2, kv_heads: 2, head_size: 8, capacity: 64, format: KvFormat::F16 };
+
+    fn shelf(folder: &Path, bytes_max: u64) -> Shelf {
+        Shelf::open(folder.to_owned(), [7; 32], MODEL, PieceFormat::Int8, bytes_max)
+    }
+
+    fn piece(positions: usize) -> Piece {
+        Piece::of_store(&KvStore::new(MODEL).unwrap(), positions, PieceFormat::Int8)
+    }
+
+    fn key<'a>(n: u8, rules: &'a [u32], tokens: &'a [u32]) -> PieceKey<'a> {
+        PieceKey { passage: PassageId([n; 16]), rules, tokens }
+    }
+
+    #[test]
+    fn a_piece_is_found_by_all_that_it_depends_on_and_by_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = shelf(folder.path(), 1 << 20);
+        let own = key(1, &[1, 2], &[3, 4, 5]);
+        assert!(shelf.get(own).is_none());
+        shelf.put(own, &piece(3)).unwrap();
+        assert_eq!(shelf.get(own).unwrap().bytes(), piece(3).bytes());
+        for other in [key(2, &[1, 2], &[3, 4, 5]), key(1, &[1, 2, 3], &[4, 5]), key(1, &[1, 2], &[3, 4, 6])] {
+            assert!(!shelf.holds(other) && shelf.get(other).is_none());
+        }
+        let other_model = Shelf::open(folder.path().to_owned(), [8; 32], MODEL, PieceFormat::Int8, 1 << 20);
+        let other_format = Shelf::open(folder.path().to_owned(), [7; 32], MODEL, PieceFormat::Int4, 1 << 20);
+        assert!(other_model.get(own).is_none() && other_format.get(own).is_none());
+        assert!(shelf.get(own).is_some());
+    }
+
+    #[test]
+    fn whatever_byte_is_wrong_or_missing_it_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = shelf(folder.path(), 1 << 20);
+        let own = key(1, &[1], &[2]);
+        shelf.put(own, &piece(1)).unwrap();
+        let path = shelf.path(own.passage, &shelf.hash(own));
+        let bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 4;
+            fs::write(&path, &damaged).unwrap();
+            assert!(shelf.get(own).is_none(), "byte {at}");
+            assert!(!path.exists());
+            fs::write(&path, &bytes[..at]).unwrap();
+            assert!(shelf.get(own).is_none(), "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn those_that_were_not_used_for_longest_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = (HEADER_BYTES + piece(2).bytes().len()) as u64;
+        let shelf = shelf(folder.path(), 2 * bytes + bytes / 2);
+        assert!(shelf.has_room_for(4) && !shelf.has_room_for(40));
+        let keys = [1, 2, 3].map(|n| key(n, &[1], &[2, 3]));
+        shelf.put(keys[0], &piece(2)).unwrap();
+        shelf.put(keys[1], &piece(2)).unwrap();
+        // Clocks of file systems are coarse.
+        let earlier = SystemTime::now() - std::time::Duration::from_secs(60);
+        let used = File::open(shelf.path(keys[1].passage, &shelf.hash(keys[1]))).unwrap();
+        used.set_modified(earlier).unwrap();
+        shelf.put(keys[2], &piece(2)).unwrap();
+        assert_eq!(keys.map(|key| shelf.holds(key)), [true, false, true]);
+        assert_eq!(kept_pieces(folder.path()), (2, 2 * bytes));
+    }
+
+    #[test]
+    fn what_is_gone_from_the_index_and_what_was_half_written_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = shelf(folder.path(), 1 << 20);
+        let keys = [1, 2].map(|n| key(n, &[1], &[2, 3]));
+        keys.iter().for_each(|key| shelf.put(*key, &piece(2)).unwrap());
+        assert_eq!(forget_pieces(folder.path(), |id| id == PassageId([2; 16])), 1);
+        assert_eq!(keys.map(|key| shelf.holds(key)), [false, true]);
+        let partial = folder.path().join("x.partial");
+        fs::write(&partial, "half").unwrap();
+        self::shelf(folder.path(), 1 << 20);
+        assert!(!partial.exists());
+    }
+}
