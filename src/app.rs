@@ -275,8 +275,7 @@ impl App {
 
     /// Gives back the disk that is taken by what was read of passages that are no longer in the index.
     pub fn forget_pieces(&self, generation: &Generation) {
-        let is_on = self.settings.inference.passage_kv_gb > 0;
-        let files = forget_pieces(&self.passage_kv_folder(), |id| is_on && generation.holds(id));
+        let files = forget_pieces(&self.passage_kv_folder(), |id| generation.holds(id));
         if files > 0 {
             tracing::info!(files, "what was read of passages that are gone was removed");
         }
@@ -329,7 +328,10 @@ impl App {
             }
             Err(other) => return Err(other),
         };
-        self.forget_pieces(&searcher.generation());
+        if let Some(engine) = &engine {
+            let searcher = Arc::clone(&searcher);
+            engine.keep_only(move |id| searcher.generation().holds(id));
+        }
         let model = engine.as_ref().map_or_else(String::new, |engine| engine.model_name().to_owned());
         let answerer = self.answerer(searcher, engine.clone());
         answerer.observe(Arc::clone(&self.meter) as Arc<dyn Observer>);

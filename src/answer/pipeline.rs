@@ -401,13 +401,16 @@ impl Run<'_> {
         }
         let mut ahead = Vec::new();
         let roomy = options.prompt_tokens_max.min(room);
-        if tokens_max < roomy && prompt.passages.len() < candidates.len() {
+        if writer.reads_ahead() && tokens_max < roomy && prompt.passages.len() < candidates.len() {
             // What was read before costs little of the time, so more passages go in than could be read anew.
             let wholes: Vec<Candidate<'_>> =
                 candidates.iter().map(|whole| Candidate { excerpt: None, joined: None, ..*whole }).collect();
             let more = prompt::prompt(self.language, &self.text, &wholes, roomy, count)?;
             let passages = ahead_passages(&more, hits);
-            let costs = writer.read_ahead(&messages(&more.system, &more.user), &passages)?;
+            let costs = writer.read_ahead(&messages(&more.system, &more.user), &passages).unwrap_or_else(|error| {
+                tracing::debug!(%error, "a prompt is not read ahead");
+                None
+            });
             if costs.is_some_and(|costs| costs <= tokens_max) && more.passages.len() > prompt.passages.len() {
                 (prompt, ahead) = (more, passages);
             }

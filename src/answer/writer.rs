@@ -22,6 +22,11 @@ pub trait Writer: Send + Sync {
     /// The rules cannot be encoded.
     fn prompt_tokens_within(&self, rules: &str, time: Duration) -> Result<usize, InferenceError>;
 
+    /// See [`Engine::reads_ahead`].
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
     /// See [`Engine::read_ahead`].
     ///
     /// # Errors
@@ -48,6 +53,10 @@ impl Writer for Engine {
 
     fn prompt_tokens_within(&self, rules: &str, time: Duration) -> Result<usize, InferenceError> {
         Engine::prompt_tokens_within(self, rules, time)
+    }
+
+    fn reads_ahead(&self) -> bool {
+        Engine::reads_ahead(self)
     }
 
     fn read_ahead(&self, messages: &[ChatMessage], passages: &[AheadPassage]) -> Result<Option<usize>, InferenceError> {

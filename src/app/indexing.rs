@@ -55,10 +55,9 @@ impl Indexing {
             let seconds = start.elapsed().as_secs_f64();
             self.app.meter().note(Measured::Indexed { is_done: report.is_ok(), seconds });
         }
-        let report = report?;
-        self.adopt()?;
+        let adopted = report.and_then(|report| self.adopt().map(|_| report));
         memory::give_back();
-        Ok(report)
+        adopted
     }
 
     /// Makes the newest index the live one, if it was made of the collections of our settings: under others, what it
@@ -83,8 +82,9 @@ impl Indexing {
             *refused = successor.name();
             return Ok(false);
         }
-        self.app.forget_pieces(&successor);
         searcher.adopt(successor);
+        // What is being read of a passage is compared with the live index when it is kept: so after it is live.
+        self.app.forget_pieces(&searcher.generation());
         Ok(true)
     }
 

@@ -29,11 +29,14 @@ impl ForgetArguments {
             return if self.json { output::json(&back) } else { print_undone(&back) };
         }
         let report = ingest::forget(&store, collection, &self.path).map_err(AppError::from)?;
-        app.forget_pieces(&store.open_current()?);
         if self.json {
             output::json(&report)?;
         } else {
             print(&report)?;
+        }
+        match store.open_current() {
+            Ok(generation) => app.forget_pieces(&generation),
+            Err(error) => tracing::warn!(%error, "what the model has read of it is removed with the next start"),
         }
         anyhow::ensure!(report.passages_left == 0, "{} passages are still in the index", report.passages_left);
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::error::Result;
 use super::job::{Job, PromptPassage};
@@ -46,18 +46,21 @@ impl ToRead {
 }
 
 /// What the thread of the model shares with those who ask.
-#[derive(Debug)]
 pub(super) struct Ahead {
     shelf: Shelf,
     share_anew: f64,
     wanted: Mutex<VecDeque<ToRead>>,
     /// Passages that are read but not yet kept.
     in_work: AtomicUsize,
+    /// Whether a passage is still in the index; nothing is kept of others.
+    current: OnceLock<Current>,
 }
+
+type Current = Box<dyn Fn(PassageId) -> bool + Send + Sync>;
 
 impl Ahead {
     pub(super) fn new(shelf: Shelf, share_anew: f64) -> Self {
-        Ahead { shelf, share_anew, wanted: Mutex::default(), in_work: AtomicUsize::new(0) }
+        Ahead { shelf, share_anew, wanted: Mutex::default(), in_work: AtomicUsize::new(0), current: OnceLock::new() }
     }
 
     /// Rows that are left to be read of a prompt behind its rules, if it were asked now.
@@ -66,14 +69,15 @@ impl Ahead {
         let rules = &prompt[..first.range.start];
         let saved: usize = passages
             .iter()
+            .rev()
             .filter(|passage| self.shelf.holds(key(passage, rules)))
             .map(|passage| passage.range.len() - passage.anew(prompt, rules.len(), self.share_anew).len())
             .sum();
         prompt.len() - rules.len() - saved
     }
 
-    /// Wants those of the passages read that are not. The ones that are wanted now come before all others.
-    pub(super) fn want(&self, rules: &[u32], passages: &[PromptPassage], is_urgent: bool) {
+    /// Wants those of the passages read that are not, before all others.
+    pub(super) fn want(&self, rules: &[u32], passages: &[PromptPassage]) {
         let rules: Arc<[u32]> = rules.into();
         let missing = passages
             .iter()
@@ -82,15 +86,21 @@ impl Ahead {
             let to_read = ToRead { id: passage.id, rules: rules.clone(), tokens: passage.first.clone() };
             let mut wanted = self.wanted();
             let known = wanted.iter().position(|known| *known == to_read);
-            if known.is_some() && !is_urgent {
-                continue;
-            }
             known.map(|at| wanted.remove(at));
             if wanted.len() == WANTED_MAX {
                 wanted.pop_back();
             }
-            if is_urgent { wanted.push_front(to_read) } else { wanted.push_back(to_read) }
+            wanted.push_front(to_read);
         }
+    }
+
+    /// From now on only of these passages anything is kept.
+    pub(super) fn keep_only(&self, is_current: Current) {
+        let _ = self.current.set(is_current);
+    }
+
+    fn is_current(&self, id: PassageId) -> bool {
+        self.current.get().is_none_or(|is_current| is_current(id))
     }
 
     /// Passages that are still to be read.
@@ -176,7 +186,15 @@ impl ReadAhead {
             return Ok(true);
         }
         let piece = cache.piece(passage.rules.len()..all.len(), model.rope(), self.ahead.shelf.format());
-        if let Err(error) = self.ahead.shelf.put(passage.key(), &piece) {
+        if !self.ahead.is_current(passage.id) {
+            return Ok(true);
+        }
+        let kept = self.ahead.shelf.put(passage.key(), &piece);
+        // Its document may have gone meanwhile.
+        if !self.ahead.is_current(passage.id) {
+            self.ahead.shelf.remove(passage.key());
+        }
+        if let Err(error) = kept {
             tracing::warn!(%error, "what was read of a passage cannot be kept: no more is read ahead until something is asked");
             self.ahead.wanted().clear();
         }
@@ -185,12 +203,13 @@ impl ReadAhead {
 
     /// The next passage that is not read yet.
     fn begin(&mut self, model: &Llama, kept: &KeptPrefixes) -> Result<Option<Reading>> {
+        // Before it leaves the others: nobody may see neither.
+        self.ahead.in_work.store(1, Ordering::Relaxed);
         loop {
             let Some(passage) = self.ahead.wanted().pop_front() else { return Ok(None) };
             if self.ahead.shelf.holds(passage.key()) {
                 continue;
             }
-            self.ahead.in_work.store(1, Ordering::Relaxed);
             let positions = passage.rules.len() + passage.tokens.len();
             let mut cache = KvCache::new(model.config(), positions, KvFormat::F16)?;
             // The kept ones may be in 8 bits, which are not good enough to go on from.

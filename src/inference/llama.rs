@@ -149,7 +149,8 @@ impl Llama {
         self.compute_logits(feeds)?;
         for feed in feeds {
             let new = feed.end().saturating_sub(feed.cache.len());
-            feed.cache.commit(&feed.tokens[feed.tokens.len() - new..]);
+            feed.cache.leave(&feed.tokens[feed.tokens.len() - new..]);
+            feed.runs.iter().for_each(|run| feed.cache.was_read(run));
         }
         Ok(true)
     }

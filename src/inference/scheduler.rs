@@ -117,8 +117,10 @@ impl Scheduler {
     pub(super) fn serve(&mut self, jobs: &Receiver<Job>, stop: &CancellationToken) {
         let mut open = true;
         while open || self.is_busy() {
-            open = self.take_in(jobs, stop, open);
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(stop)));
+            let turn = catch_unwind(AssertUnwindSafe(|| {
+                open = self.take_in(jobs, stop, open);
+                self.turn(stop)
+            }));
             match turn {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.fail_all(error),
@@ -294,8 +296,9 @@ impl Scheduler {
             let rows = work.logit_rows();
             let (own, rest) = logits.split_at(rows * vocabulary);
             logits = rest;
-            if rows > 0 && work.figures().generated_tokens == 0 {
-                self.kept.keep(&slot.cache, work.job.shared_tokens.min(slot.cache.exact()))?;
+            let shared = work.job.shared_tokens;
+            if rows > 0 && work.figures().generated_tokens == 0 && shared <= slot.cache.exact() {
+                self.kept.keep(&slot.cache, shared)?;
             }
             if let Some(reason) = work.advance(&mut slot.cache, own, vocabulary)?
                 && let Some(work) = slot.work.take()

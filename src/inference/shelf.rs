@@ -8,17 +8,21 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use memmap2::Mmap;
+use rustix::fs::statvfs;
 
 use super::kv::{KvShape, Piece, PieceFormat, PieceShape};
 use crate::domain::PassageId;
 
 const MAGIC: &[u8; 8] = b"CERVPKV1";
 const HEADER_BYTES: usize = 8 + 32 + 4 + 4;
+/// The disk is the store's too, without which nothing is answered.
+const DISK_FREE_MIN_BYTES: u64 = 2_000_000_000;
+/// After so long nobody writes on what is half written.
+const LEFT_AFTER: Duration = Duration::from_secs(600);
 const EXTENSION: &str = "kv";
 const PARTIAL: &str = "partial";
 
@@ -51,7 +55,7 @@ impl Shelf {
         format: PieceFormat,
         bytes_max: u64,
     ) -> Self {
-        for path in files(&folder, PARTIAL) {
+        for path in files(&folder, PARTIAL).filter(|path| is_left(path)) {
             remove(&path);
         }
         Shelf { folder, identity, model, format, bytes_max }
@@ -61,12 +65,9 @@ impl Shelf {
     pub(super) fn get(&self, key: PieceKey<'_>) -> Option<Piece> {
         let hash = self.hash(key);
         let path = self.path(key.passage, &hash);
-        let file = File::open(&path).ok()?;
-        // SAFETY: the file was renamed into place when it was complete; nothing writes into it, and removing it leaves the
-        // mapped one as it was.
-        let map = unsafe { Mmap::map(&file) }.ok()?;
+        let mut file = File::open(&path).ok()?;
         let shape = PieceShape::of(&self.model, key.tokens.len(), self.format);
-        let piece = whole(map, &hash, shape);
+        let piece = whole(&mut file, &hash, shape);
         if piece.is_none() {
             tracing::warn!(path = %path.display(), "what was read of a passage before is damaged: it is read anew");
             remove(&path);
@@ -93,23 +94,34 @@ impl Shelf {
         fs::create_dir_all(&self.folder)?;
         let hash = self.hash(key);
         let path = self.path(key.passage, &hash);
-        self.make_room((HEADER_BYTES + piece.bytes().len()) as u64);
+        let bytes = (HEADER_BYTES + piece.bytes().len()) as u64;
+        self.make_room(bytes);
+        let disk = statvfs(&self.folder)?;
+        if disk.f_bavail * disk.f_frsize < bytes + DISK_FREE_MIN_BYTES {
+            return Err(io::Error::other("less than 2 GB of the disk are free"));
+        }
         let mut header = MAGIC.to_vec();
         header.extend(hash);
         header.extend(crc32fast::hash(piece.bytes()).to_le_bytes());
         header.extend((piece.shape().positions as u32).to_le_bytes());
-        let partial = path.with_extension(PARTIAL);
+        // Other processes may read ahead into the same folder.
+        let partial = path.with_extension(format!("{}.{PARTIAL}", std::process::id()));
+        // Not synced: what a loss of power leaves half written has not the checksum that it carries.
         let written = (|| {
             let mut file = File::create(&partial)?;
             file.write_all(&header)?;
             file.write_all(piece.bytes())?;
-            file.sync_all()?;
             fs::rename(&partial, &path)
         })();
         if written.is_err() {
             remove(&partial);
         }
         written
+    }
+
+    /// Removes what is kept of a passage.
+    pub(super) fn remove(&self, key: PieceKey<'_>) {
+        remove(&self.path(key.passage, &self.hash(key)));
     }
 
     pub(super) fn format(&self) -> PieceFormat {
@@ -171,19 +183,32 @@ pub fn kept_pieces(folder: &Path) -> (usize, u64) {
 }
 
 /// The piece in a file, if it is there as it was written.
-fn whole(map: Mmap, hash: &[u8; 32], shape: PieceShape) -> Option<Piece> {
-    let (header, body) = map.split_at_checked(HEADER_BYTES)?;
+fn whole(file: &mut File, hash: &[u8; 32], shape: PieceShape) -> Option<Piece> {
+    // A longer file is no piece, and is not read.
+    if file.metadata().ok()?.len() != (HEADER_BYTES + shape.bytes()) as u64 {
+        return None;
+    }
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact(&mut header).ok()?;
+    let mut body = Vec::with_capacity(shape.bytes());
+    file.read_to_end(&mut body).ok()?;
     let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let is_whole = &header[..8] == MAGIC
         && &header[8..40] == hash
         && number(44) as usize == shape.positions
-        && crc32fast::hash(body) == number(40);
-    if is_whole { Piece::mapped(shape, map, HEADER_BYTES) } else { None }
+        && crc32fast::hash(&body) == number(40);
+    if is_whole { Piece::from_bytes(shape, body) } else { None }
 }
 
 fn files(folder: &Path, extension: &'static str) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.filter(move |path| path.extension().is_some_and(|found| found == extension))
+}
+
+/// Whether a half written file was left by a process that is gone.
+fn is_left(path: &Path) -> bool {
+    let age = fs::metadata(path).and_then(|details| details.modified()).ok().and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age >= LEFT_AFTER)
 }
 
 fn remove(path: &Path) {
@@ -259,7 +284,7 @@ mod tests {
         shelf.put(keys[0], &piece(2)).unwrap();
         shelf.put(keys[1], &piece(2)).unwrap();
         // Clocks of file systems are coarse.
-        let earlier = SystemTime::now() - std::time::Duration::from_secs(60);
+        let earlier = SystemTime::now() - Duration::from_secs(60);
         let used = File::open(shelf.path(keys[1].passage, &shelf.hash(keys[1]))).unwrap();
         used.set_modified(earlier).unwrap();
         shelf.put(keys[2], &piece(2)).unwrap();
@@ -277,6 +302,9 @@ mod tests {
         assert_eq!(keys.map(|key| shelf.holds(key)), [false, true]);
         let partial = folder.path().join("x.partial");
         fs::write(&partial, "half").unwrap();
+        self::shelf(folder.path(), 1 << 20);
+        assert!(partial.exists(), "somebody may be writing it");
+        File::options().write(true).open(&partial).unwrap().set_modified(SystemTime::now() - 2 * LEFT_AFTER).unwrap();
         self::shelf(folder.path(), 1 << 20);
         assert!(!partial.exists());
     }

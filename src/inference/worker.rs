@@ -23,6 +23,7 @@ use super::scheduler::{Load, Scheduler, Shared};
 use super::shelf::Shelf;
 use super::tokens::{ChatMessage, ChatRole, Tokens};
 use super::weights::ModelFile;
+use crate::domain::PassageId;
 
 /// Tokens of the first measurement.
 const WARM_UP_TOKENS: usize = 64;
@@ -193,8 +194,20 @@ impl Engine {
         let (prompt, passages) = self.encode(messages, passages)?;
         let Some(first) = passages.first() else { return Ok(Some(prompt.len())) };
         let rules = &prompt[..first.range.start];
-        ahead.want(rules, &passages, true);
+        ahead.want(rules, &passages);
         Ok(Some(rules.len() + ahead.unread(&prompt, &passages)))
+    }
+
+    /// Whether passages are read ahead.
+    pub fn reads_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// From now on only of passages that are still in the index anything is kept. The first call counts.
+    pub fn keep_only(&self, is_current: impl Fn(PassageId) -> bool + Send + Sync + 'static) {
+        if let Some(ahead) = &self.ahead {
+            ahead.keep_only(Box::new(is_current));
+        }
     }
 
     /// Passages that wait to be read ahead.

@@ -299,9 +299,18 @@ impl WebSettings {
             return Some(("web.listen", reason));
         }
         let host = self.url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
-        let is_origin = is_web_address(&self.url) && host.is_some_and(|host| !host.contains(['/', '?', '#', '@']));
-        (!self.url.is_empty() && !is_origin)
-            .then(|| ("web.url", format!("`{}` is not like https://cervella.example.org, without a path", self.url)))
+        // As browsers write it in `Origin`.
+        let has_usual_port = self.url.starts_with("https:") && host.is_some_and(|host| host.ends_with(":443"))
+            || self.url.starts_with("http:") && host.is_some_and(|host| host.ends_with(":80"));
+        let is_origin = is_web_address(&self.url)
+            && !has_usual_port
+            && host.is_some_and(|host| host.chars().all(|c| c.is_ascii_graphic() && !"/?#@".contains(c)));
+        (!self.url.is_empty() && !is_origin).then(|| {
+            (
+                "web.url",
+                format!("`{}` is not like https://cervella.example.org, without a path or the usual port", self.url),
+            )
+        })
     }
 }
 

@@ -63,8 +63,9 @@ impl Door {
     /// `host` as in the header: a name or an address, perhaps with a port.
     fn is_own_host(&self, host: &str) -> bool {
         let name = name_of(host);
-        let shown = self.exposure.url.split_once("://").map(|(_, host)| name_of(host));
-        if name.eq_ignore_ascii_case("localhost") || shown.is_some_and(|shown| name.eq_ignore_ascii_case(shown)) {
+        if name.eq_ignore_ascii_case("localhost")
+            || self.shown_host().is_some_and(|shown| name.eq_ignore_ascii_case(shown))
+        {
             return true;
         }
         let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else { return false };
@@ -73,8 +74,15 @@ impl Door {
     }
 
     fn is_own_origin(&self, origin: &str, host: &str) -> bool {
-        let is_direct = origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host));
-        is_direct || (!self.exposure.url.is_empty() && origin.eq_ignore_ascii_case(&self.exposure.url))
+        if self.shown_host().is_some_and(|shown| name_of(host).eq_ignore_ascii_case(shown)) {
+            return origin.eq_ignore_ascii_case(&self.exposure.url);
+        }
+        origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+    }
+
+    /// The name under which a proxy shows the page.
+    fn shown_host(&self) -> Option<&str> {
+        self.exposure.url.split_once("://").map(|(_, host)| name_of(host))
     }
 
     fn refusal_of(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Refusal> {
@@ -170,7 +178,9 @@ mod tests {
         }
         let shown = door([127, 0, 0, 1], "", "https://ask.example");
         assert_eq!(of(&shown, "ask.example", "https://ask.example"), None);
-        assert_eq!(of(&shown, "ask.example", "https://evil.example"), Some(Refusal::ForeignOrigin));
+        for foreign in ["https://evil.example", "http://ask.example"] {
+            assert_eq!(of(&shown, "ask.example", foreign), Some(Refusal::ForeignOrigin), "{foreign}");
+        }
         assert_eq!(of(&direct, "localhost:8080", "https://ask.example"), Some(Refusal::ForeignOrigin));
     }
 

@@ -5,6 +5,7 @@ mod kept;
 mod piece;
 mod store;
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::utils::barrier_pool;
@@ -131,10 +132,16 @@ impl KvCache {
 
     /// Declares the positions of `tokens`, which every layer has written behind all before them, filled.
     pub(super) fn commit(&mut self, tokens: &[u32]) {
-        if self.exact == self.tokens.len() {
-            self.exact += tokens.len();
-        }
+        let new = self.tokens.len()..self.tokens.len() + tokens.len();
         self.tokens.extend_from_slice(tokens);
+        self.was_read(&new);
+    }
+
+    /// Positions that a step has read behind all that stands before them.
+    pub(super) fn was_read(&mut self, run: &Range<usize>) {
+        if run.start <= self.exact {
+            self.exact = self.exact.max(run.end);
+        }
     }
 
     /// Declares positions filled that hold a piece, or that a step is going to write.

@@ -4,12 +4,11 @@
 //! Everything of one layer and one key head lies together, a row of keys and a row of values for each position. In 8 and 4 bits every
 //! [`GROUP`] channels of a row share a scale, an f16 that stands before them.
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::utils::barrier_pool;
 use half::f16;
-use memmap2::Mmap;
 
 use super::store::{KvStore, LaneMut};
 use super::{KvCache, KvShape};
@@ -116,31 +115,13 @@ impl PieceShape {
 #[derive(Debug)]
 pub struct Piece {
     shape: PieceShape,
-    bytes: PieceBytes,
-}
-
-#[derive(Debug)]
-enum PieceBytes {
-    Owned(Vec<u8>),
-    /// Of a file, from an offset on.
-    Mapped(Mmap, usize),
-}
-
-impl Deref for PieceBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            PieceBytes::Owned(bytes) => bytes,
-            PieceBytes::Mapped(map, at) => &map[*at..],
-        }
-    }
+    bytes: Vec<u8>,
 }
 
 impl Piece {
-    /// A piece that lies in a file from `at` on; `None`: the file does not hold so many bytes.
-    pub(in crate::inference) fn mapped(shape: PieceShape, map: Mmap, at: usize) -> Option<Self> {
-        (map.len().checked_sub(at)? == shape.bytes()).then_some(Piece { shape, bytes: PieceBytes::Mapped(map, at) })
+    /// A piece as it lay; `None`: it has other bytes than that.
+    pub(in crate::inference) fn from_bytes(shape: PieceShape, bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() == shape.bytes()).then_some(Piece { shape, bytes })
     }
 
     fn read(store: &KvStore, range: Range<usize>, rope: &Rope, format: PieceFormat) -> Self {
@@ -159,7 +140,7 @@ impl Piece {
                 }
             }
         }
-        Piece { shape, bytes: PieceBytes::Owned(bytes) }
+        Piece { shape, bytes }
     }
 
     /// Of positions that stand where they are.

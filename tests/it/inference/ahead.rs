@@ -183,7 +183,9 @@ fn a_process_that_is_killed_while_it_reads_ahead_leaves_nothing_wrong() {
         read(&anew, &asked);
     }
     let files = |folder: &Path| {
+        // What a killed process left half written is removed when nobody can be writing it any more.
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "kv"));
         let mut files: Vec<_> =
             files.map(|path| (path.file_name().unwrap().to_owned(), std::fs::read(&path).unwrap())).collect();
         files.sort();
