@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{AnswerOptions, Answerer, Observer, Writer};
 use crate::chat::slack::SlackError;
 use crate::chat::telegram::TelegramError;
-use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat, PieceFormat, ReadAheadOptions, forget_pieces};
+use crate::inference::{Engine, EngineOptions, InferenceError, KvFormat};
 use crate::ingest::{Admission, IndexReport, IndexRun, IngestError, Manifest, Progress};
 use crate::models::{Catalogue, CatalogueEntry, ModelsError, ModelsFolder, Role, default_folder};
+use crate::prompt::PromptError;
 use crate::retrieval::{
     Embedder, EmbedderOptions, Generation, IndexStore, Precision, Reranker, RerankerOptions, RetrievalError, Searcher,
 };
-use crate::settings::{KvPrecision, PassageKvPrecision, Settings, WeightPrecision};
+use crate::settings::{KvPrecision, Settings, WeightPrecision};
 use crate::store::StoreError;
 use crate::telemetry::{DayFiles, Measured, Meter};
 
@@ -30,6 +31,7 @@ mod indexing;
 mod liveness;
 mod memory;
 mod metering;
+mod read_ahead;
 mod reload;
 mod service;
 
@@ -37,6 +39,7 @@ pub use backup::BackupError;
 pub use chats::Chats;
 pub use indexing::Indexing;
 pub use metering::note_running;
+pub use read_ahead::want_passages;
 pub use service::Service;
 
 #[derive(Debug, Error)]
@@ -48,6 +51,8 @@ pub enum AppError {
     #[error(transparent)]
     Inference(#[from] InferenceError),
     #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
     Ingest(#[from] IngestError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,6 +63,8 @@ pub enum AppError {
     /// With the model of the catalogue that would fit.
     #[error("{source}{}", smaller.as_ref().map(|id| format!("; `{id}` would fit")).unwrap_or_default())]
     TooLarge { source: InferenceError, smaller: Option<String> },
+    #[error("`inference.passage_kv_gb` is 0: there is no room for passages that are read ahead")]
+    NoRoomAhead,
     #[error("no knowledge folder is set: name one in `knowledge.folders` or CERVELLA__KNOWLEDGE__FOLDERS")]
     NoFolders,
     #[error("there is no collection `{name}`, only {known}")]
@@ -75,7 +82,7 @@ impl AppError {
             matches!(error, IngestError::NoDocument { .. } | IngestError::SeveralDocuments { .. })
         };
         match self {
-            AppError::NoCollection { .. } => true,
+            AppError::NoCollection { .. } | AppError::NoRoomAhead => true,
             AppError::Ingest(error) => about_a_document(error),
             _ => false,
         }
@@ -175,11 +182,6 @@ impl App {
         self.data.join("store")
     }
 
-    /// Where what the model has read of passages lies.
-    pub fn passage_kv_folder(&self) -> PathBuf {
-        self.data.join("passage_kv")
-    }
-
     /// Where what is measured is written.
     pub fn measurements(&self) -> PathBuf {
         self.data.join("measurements")
@@ -273,29 +275,6 @@ impl App {
         })
     }
 
-    /// Gives back the disk that is taken by what was read of passages that are no longer in the index.
-    pub fn forget_pieces(&self, generation: &Generation) {
-        let files = forget_pieces(&self.passage_kv_folder(), |id| generation.holds(id));
-        if files > 0 {
-            tracing::info!(files, "what was read of passages that are gone was removed");
-        }
-    }
-
-    fn read_ahead(&self) -> Option<ReadAheadOptions> {
-        let settings = &self.settings.inference;
-        let format = match settings.passage_kv {
-            PassageKvPrecision::F16 => PieceFormat::F16,
-            PassageKvPrecision::Int8 => PieceFormat::Int8,
-            PassageKvPrecision::Int4 => PieceFormat::Int4,
-        };
-        (settings.passage_kv_gb > 0).then(|| ReadAheadOptions {
-            folder: self.passage_kv_folder(),
-            bytes_max: settings.passage_kv_gb as u64 * 1_000_000_000,
-            format,
-            share_anew: settings.passage_anew,
-        })
-    }
-
     /// Names the first model of the catalogue whose weights fit into what this one's were too large for.
     fn too_large(&self, source: InferenceError) -> AppError {
         let InferenceError::TooLarge { needed_mb, weights_mb, available_mb, .. } = source else {
@@ -333,18 +312,17 @@ impl App {
             engine.keep_only(move |id| searcher.generation().holds(id));
         }
         let model = engine.as_ref().map_or_else(String::new, |engine| engine.model_name().to_owned());
-        let answerer = self.answerer(searcher, engine.clone());
+        let answerer = self.answerer(searcher, engine.clone().map(|engine| engine as Arc<dyn Writer>));
         answerer.observe(Arc::clone(&self.meter) as Arc<dyn Observer>);
-        let indexing = Indexing::new(self.clone(), Arc::clone(&answerer), stop.clone());
+        let indexing = Indexing::new(self.clone(), Arc::clone(&answerer), engine.clone(), stop.clone());
         memory::give_back();
         self.meter.note(Measured::Started { model: model.clone(), load_ms: start.elapsed().as_secs_f64() * 1000.0 });
         Ok(Some(Loaded { answerer, indexing, model, engine }))
     }
 
-    /// `engine`: `None` for answers that are quotes.
-    pub fn answerer(&self, searcher: Arc<Searcher>, engine: Option<Arc<Engine>>) -> Arc<Answerer> {
+    /// `writer`: `None` for answers that are quotes.
+    pub fn answerer(&self, searcher: Arc<Searcher>, writer: Option<Arc<dyn Writer>>) -> Arc<Answerer> {
         let options = answer_options(&self.settings);
-        let writer = engine.map(|engine| engine as Arc<dyn Writer>);
         Arc::new(Answerer::new(searcher, self.settings.knowledge.readership(), writer, options))
     }
 

@@ -46,6 +46,7 @@ impl Finder<'_> {
 
     /// What is found by `text`; `told` is the reader's language.
     pub fn find(&self, text: String, told: Option<Language>) -> Result<Found, AnswerError> {
+        let _entered = tracing::info_span!("retrieve").entered();
         let start = Instant::now();
         let answerer = self.message.answerer;
         let scope = answerer.readership.scope(&self.question.reader);

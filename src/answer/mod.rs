@@ -2,6 +2,7 @@
 //! What is done with the events (a terminal, a web page, a chat platform) is `chat`'s business.
 
 mod address;
+mod ahead;
 mod check;
 mod citing;
 mod claims;
@@ -36,6 +37,7 @@ use crate::inference::InferenceError;
 use crate::prompt::{self, FailureReason, PromptError};
 use crate::retrieval::{Hit, RetrievalError, Searcher};
 
+pub use ahead::begun_with;
 pub use check::{Checker, Meanings, Support};
 pub use claims::facts;
 pub use confirmed::ConfirmedAnswers;
@@ -175,6 +177,7 @@ impl Answerer {
                 Err(_) => Err(Some(FailureReason::Busy)),
                 Ok(_) if question.text.trim().is_empty() => Err(Some(FailureReason::Empty)),
                 Ok(_place) => {
+                    let _coming = answerer.writer.as_ref().and_then(|writer| writer.coming());
                     let message = Message {
                         answerer: &answerer,
                         question: &question,

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ahead::{affordable, ahead_passages, messages};
 use super::check::{Checker, Support};
 use super::citing::{citation, found_passage, reference};
 use super::confirmed::{asked_key, renewed};
@@ -18,11 +19,8 @@ use crate::domain::{
     Answer, AnswerTimings, Citation, GivenAnswer, Language, Passage, PassageId, Question, QuestionKey, Reader,
     TokenCounts, Verdict,
 };
-use crate::inference::{
-    AheadPassage, ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError,
-    SamplingOptions,
-};
-use crate::prompt::{self, Candidate, Disagreement, Joined, Prompt, Reference};
+use crate::inference::{AheadPrompt, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions};
+use crate::prompt::{self, Candidate, Disagreement, Joined, Reference};
 use crate::retrieval::{AskedWords, Hit, SearchQuery, terms};
 
 /// Documents that are named when the answer is that the documents do not say.
@@ -384,9 +382,6 @@ impl Run<'_> {
                 Candidate { passage, context: context.as_deref(), excerpt, joined }
             })
             .collect();
-        let messages = |system: &str, user: &str| {
-            vec![ChatMessage::new(ChatRole::System, system), ChatMessage::new(ChatRole::User, user)]
-        };
         let room = writer.context_tokens().saturating_sub(options.new_tokens_max);
         let mut tokens_max = options.prompt_tokens_max.min(room);
         if let Some(target) = options.first_token_target {
@@ -399,20 +394,20 @@ impl Run<'_> {
         if count(&prompt.system, &prompt.user) > room {
             return Ok(None);
         }
-        let mut ahead = Vec::new();
+        let mut ahead = AheadPrompt::default();
         let roomy = options.prompt_tokens_max.min(room);
         if writer.reads_ahead() && tokens_max < roomy && prompt.passages.len() < candidates.len() {
-            // What was read before costs little of the time, so more passages go in than could be read anew.
+            let with = |candidates: &[Candidate<'_>]| {
+                prompt::prompt(self.language, &self.text, candidates, roomy, count).map_err(AnswerError::from)
+            };
             let wholes: Vec<Candidate<'_>> =
                 candidates.iter().map(|whole| Candidate { excerpt: None, joined: None, ..*whole }).collect();
-            let more = prompt::prompt(self.language, &self.text, &wholes, roomy, count)?;
-            let passages = ahead_passages(&more, hits);
-            let costs = writer.read_ahead(&messages(&more.system, &more.user), &passages).unwrap_or_else(|error| {
-                tracing::debug!(%error, "a prompt is not read ahead");
-                None
-            });
-            if costs.is_some_and(|costs| costs <= tokens_max) && more.passages.len() > prompt.passages.len() {
-                (prompt, ahead) = (more, passages);
+            if let Some(more) = affordable(writer, &wholes, hits, tokens_max, with)?
+                && prompt.passages.iter().all(|known| more.passages.contains(known))
+                && more.passages.len() > prompt.passages.len()
+            {
+                ahead = AheadPrompt { passages: ahead_passages(&more, |index| hits[index].passage.id), tokens_max };
+                prompt = more;
             }
         }
         let request = GenerateRequest {
@@ -459,17 +454,6 @@ impl Run<'_> {
         written.informs |= terms(&sentence.text, self.language).iter().any(|term| !asked.contains(term));
         self.say(&piece)
     }
-}
-
-/// The passages of a prompt, each of which is a hit as it stands in its document.
-fn ahead_passages(prompt: &Prompt, hits: &[Hit]) -> Vec<AheadPassage> {
-    let ranges = prompt::passage_ranges(&prompt.user).into_iter();
-    let passages = ranges.zip(&prompt.passages).map(|(range, &index)| AheadPassage {
-        id: hits[index].passage.id,
-        first: prompt::as_first(&prompt.user[range.clone()]),
-        range,
-    });
-    passages.collect()
 }
 
 /// The passages that fit a question best, each with the sentence that does.

@@ -8,7 +8,7 @@ use super::finding::Finder;
 use super::follow_up::is_short;
 use crate::domain::{Language, Question};
 use crate::inference::{
-    ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
+    AheadPrompt, ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, InferenceError, SamplingOptions,
 };
 use crate::prompt;
 use crate::retrieval::terms;
@@ -33,7 +33,7 @@ pub(super) fn rewritten(finder: &Finder<'_>, language: Language) -> Result<Optio
     let (rules, text) = prompt::rewrite(language, before, question)?;
     let request = GenerateRequest {
         messages: vec![ChatMessage::new(ChatRole::System, rules), ChatMessage::new(ChatRole::User, text)],
-        ahead: Vec::new(),
+        ahead: AheadPrompt::default(),
         new_tokens_max: NEW_TOKENS_MAX,
         sampling: SamplingOptions::default(),
         stop: vec!["\n".to_owned()],

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::inference::{AheadPassage, ChatMessage, Engine, GenerateRequest, GenerationEvent, InferenceError};
+use crate::inference::{
+    AheadPassage, ChatMessage, Coming, Engine, GenerateRequest, GenerationEvent, InferenceError, PromptCosts,
+};
 
 pub trait Writer: Send + Sync {
     /// Positions that prompt and answer share.
@@ -31,8 +33,13 @@ pub trait Writer: Send + Sync {
     ///
     /// # Errors
     /// The conversation cannot be encoded.
-    fn read_ahead(&self, _: &[ChatMessage], _: &[AheadPassage]) -> Result<Option<usize>, InferenceError> {
+    fn read_ahead(&self, _: &[ChatMessage], _: &[AheadPassage]) -> Result<Option<PromptCosts>, InferenceError> {
         Ok(None)
+    }
+
+    /// See [`Engine::coming`].
+    fn coming(&self) -> Option<Coming> {
+        None
     }
 
     /// See [`Engine::submit`].
@@ -59,8 +66,16 @@ impl Writer for Engine {
         Engine::reads_ahead(self)
     }
 
-    fn read_ahead(&self, messages: &[ChatMessage], passages: &[AheadPassage]) -> Result<Option<usize>, InferenceError> {
+    fn read_ahead(
+        &self,
+        messages: &[ChatMessage],
+        passages: &[AheadPassage],
+    ) -> Result<Option<PromptCosts>, InferenceError> {
         Engine::read_ahead(self, messages, passages)
+    }
+
+    fn coming(&self) -> Option<Coming> {
+        Engine::coming(self)
     }
 
     fn submit(&self, request: GenerateRequest) -> Result<mpsc::Receiver<GenerationEvent>, InferenceError> {

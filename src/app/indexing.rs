@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::read_ahead::want_passages;
 use super::{App, AppError, IndexScope, memory};
 use crate::answer::Answerer;
 use crate::domain::Collection;
+use crate::inference::{AheadStanding, Engine};
 use crate::ingest::{FolderWatch, IndexReport, IngestError, NoProgress, Progress};
 use crate::retrieval::RetrievalError;
-use crate::telemetry::Measured;
+use crate::telemetry::{Measured, ReadAheadStanding};
 
 /// So long nothing must have changed in the folders before they are read.
 const QUIET: Duration = Duration::from_secs(1);
@@ -27,6 +29,8 @@ const SILENT_EVERY: Duration = Duration::from_secs(60);
 pub struct Indexing {
     app: App,
     answerer: Arc<Answerer>,
+    /// `None` where answers are quotes.
+    engine: Option<Arc<Engine>>,
     is_running: AtomicBool,
     /// Name of the newest index, if it is not for us or cannot be opened.
     refused: Mutex<String>,
@@ -34,8 +38,28 @@ pub struct Indexing {
 }
 
 impl Indexing {
-    pub fn new(app: App, answerer: Arc<Answerer>, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Indexing { app, answerer, is_running: AtomicBool::new(false), refused: Mutex::default(), stop })
+    pub fn new(app: App, answerer: Arc<Answerer>, engine: Option<Arc<Engine>>, stop: CancellationToken) -> Arc<Self> {
+        let (is_running, refused) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(Indexing { app, answerer, engine, is_running, refused, stop })
+    }
+
+    /// Has passages of the live index read ahead, and gives back the disk that was taken by those that are gone. Blocks.
+    pub fn read_ahead(&self) {
+        let generation = self.answerer.searcher().generation();
+        self.app.forget_pieces(&generation);
+        let Some(engine) = self.engine.as_ref().filter(|engine| engine.reads_ahead()) else { return };
+        match want_passages(engine, &generation, &self.stop) {
+            Ok(waiting) => tracing::info!(waiting, "passages are read ahead when nobody asks"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "passages are not read ahead");
+            }
+        }
+    }
+
+    /// How much of it is read ahead; `None`: nothing is.
+    pub fn ahead(&self) -> Option<ReadAheadStanding> {
+        let AheadStanding { waiting, kept, kept_bytes } = self.engine.as_ref()?.ahead()?;
+        Some(ReadAheadStanding { kept, kept_bytes, waiting })
     }
 
     /// Brings the index up to date and makes it the live one. Blocks.
@@ -84,7 +108,7 @@ impl Indexing {
         }
         searcher.adopt(successor);
         // What is being read of a passage is compared with the live index when it is kept: so after it is live.
-        self.app.forget_pieces(&searcher.generation());
+        self.read_ahead();
         Ok(true)
     }
 

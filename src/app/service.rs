@@ -136,6 +136,7 @@ impl Answering for Service {
         self.meter.render(&Standing {
             questions_in_work: parts.map_or(0, |parts| parts.answerer.in_work()),
             index,
+            read_ahead: parts.and_then(|parts| parts.indexing.ahead()),
             is_well: self.failing.borrow().is_none(),
             connections: connections.collect(),
         })

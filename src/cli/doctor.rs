@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output;
 use crate::app::App;
-use crate::inference::MemoryPlan;
+use crate::inference::{EngineOptions, LlamaConfig, MemoryPlan, ModelFile, ReadAheadOptions, kept_pieces};
 use crate::ingest;
 use crate::settings::{self, Overrides, Settings};
 
@@ -15,6 +15,8 @@ use crate::settings::{self, Overrides, Settings};
 const DISK_MIN_BYTES: u64 = 1 << 30;
 /// Memory that the process needs beside the answer model: embedding model, index.
 const MEMORY_BESIDE_BYTES: u64 = 1 << 30;
+/// Of a passage of usual length.
+const PASSAGE_TOKENS: usize = 250;
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArguments {
@@ -117,6 +119,7 @@ fn checks(settings: &Settings) -> anyhow::Result<Vec<Check>> {
         disk(app.data()),
         packed(model_folder.as_deref()),
         memory(&app),
+        read_ahead(&app),
         Check::ok("processor", processor()),
     ])
 }
@@ -180,6 +183,28 @@ fn memory(app: &App) -> Check {
                 options.slots
             );
             if available < needed { Check::warning("memory", detail) } else { Check::ok("memory", detail) }
+        }
+    }
+}
+
+/// How many passages the model can read before anybody asks.
+fn read_ahead(app: &App) -> Check {
+    const NAME: &str = "read ahead";
+    let options = app.engine_options(&app.settings().models.answer).ok();
+    match options.and_then(|EngineOptions { model, read_ahead, .. }| Some((model, read_ahead?))) {
+        None => Check::ok(NAME, "no passages: `inference.passage_kv_gb` is 0, or no answer model is installed"),
+        Some((model, ReadAheadOptions { folder, bytes_max, format, .. })) => {
+            let config = ModelFile::open(&model).and_then(|file| LlamaConfig::read(&file));
+            let (kept, bytes) = kept_pieces(&folder);
+            Check::of(NAME, config, |config| {
+                let each = config.piece_shape(PASSAGE_TOKENS, format).bytes() as u64;
+                let (fit, most) = (bytes_max / each.max(1), gigabytes(bytes_max));
+                format!(
+                    "room for about {fit} passages of {PASSAGE_TOKENS} tokens in {most} ({:.1} MB each), {kept} are read, in {}",
+                    each as f64 / 1e6,
+                    gigabytes(bytes)
+                )
+            })
         }
     }
 }

@@ -116,7 +116,7 @@ impl EvalArguments {
             return answers::run(app, &questions, self.answers, self.html.as_deref(), self.json).await;
         }
         if self.passage_kv {
-            return passage_kv::run(app, &questions, self.limit, self.json);
+            return passage_kv::run(app, &questions, self.limit, self.json).await;
         }
         let searcher = app.searcher(app.embedder()?)?;
         // The first search pays for cold caches.

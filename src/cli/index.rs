@@ -1,5 +1,6 @@
 //! `cervella index` and `cervella index status`.
 
+mod ahead;
 mod golden;
 mod status;
 
@@ -32,6 +33,10 @@ pub(super) struct IndexArguments {
     /// Make the new index live only if these questions find their documents as well as before
     #[arg(long, value_name = "GOLDEN.jsonl")]
     check: Option<PathBuf>,
+    /// Then have the answer model read passages before anybody asks, as many as there is room for (`inference.passage_kv_gb`); Ctrl-C ends
+    /// it, and what was read stays
+    #[arg(long, conflicts_with = "check")]
+    read_ahead: bool,
     /// Print the report as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -52,6 +57,10 @@ impl IndexArguments {
         }
         let stop = super::stop_on_signal()?;
         let (json, checks) = (self.json, self.check.is_some());
+        if self.read_ahead && app.read_ahead().is_none() {
+            return Err(AppError::NoRoomAhead.into());
+        }
+        let ahead = self.read_ahead.then(|| (app.clone(), stop.clone()));
         let (report, difference) =
             tokio::task::spawn_blocking(move || self.index(&app, &stop)).await.context("the index run panicked")??;
         match (report, difference) {
@@ -68,7 +77,9 @@ impl IndexArguments {
                 }
                 print(&report?)
             }
-        }
+        }?;
+        let Some((app, stop)) = ahead else { return Ok(()) };
+        tokio::task::spawn_blocking(move || ahead::read(&app, &stop)).await.context("reading ahead panicked")?
     }
 
     /// The report, or the error of a new index that was refused.

@@ -13,6 +13,7 @@ mod index;
 mod models;
 mod output;
 mod report;
+mod scratch;
 mod search;
 mod serve;
 
@@ -96,13 +97,13 @@ impl Arguments {
         let verbosity = self.verbosity();
         // The child that extracts a file needs neither settings nor a runtime.
         if let Command::Extract(arguments) = self.command {
-            telemetry::log_to_stderr(verbosity, LogForm::Text);
+            telemetry::start(verbosity, LogForm::Text, None)?;
             return arguments.run();
         }
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let overrides = Overrides { file: self.config, data: self.data, credentials };
         if let Command::Doctor(arguments) = self.command {
-            telemetry::log_to_stderr(verbosity, LogForm::Text);
+            telemetry::start(verbosity, LogForm::Text, None)?;
             return arguments.run(&overrides);
         }
         let settings = settings::load(&overrides)?;
@@ -110,7 +111,9 @@ impl Arguments {
             settings::LogForm::Text => LogForm::Text,
             settings::LogForm::Json => LogForm::Json,
         };
-        telemetry::log_to_stderr(verbosity, form);
+        let is_service = matches!(self.command, Command::Serve(_));
+        let collector = Some(settings.telemetry.collector.as_str()).filter(|to| is_service && !to.is_empty());
+        let _traces = telemetry::start(verbosity, form, collector)?;
         let app = App::new(settings)?;
         match self.command {
             Command::Serve(arguments) => block_on(arguments.run(app, overrides)),

@@ -30,7 +30,10 @@ impl ServeArguments {
         let mut chats = None;
         if let Some(loaded) = load_indexed(&app, &stop).await? {
             tokio::spawn(note_running(Arc::clone(app.meter()), stop.clone()));
-            app.forget_pieces(&loaded.answerer.searcher().generation());
+            tokio::task::spawn_blocking({
+                let indexing = Arc::clone(&loaded.indexing);
+                move || indexing.read_ahead()
+            });
             chats = app.open_chats(&loaded, &stop).await?;
             page.ready(&loaded, chats.as_ref(), &stop);
             page.watch_over(&loaded, &stop);

@@ -2,7 +2,7 @@
 
 use super::attention::Heads;
 use super::error::{InferenceError, Result};
-use super::kv::{KvFormat, KvShape};
+use super::kv::{KvFormat, KvShape, PieceFormat, PieceShape};
 use super::rope::RopeScaling;
 use super::weights::ModelFile;
 
@@ -105,6 +105,11 @@ impl LlamaConfig {
     pub fn kv_shape(&self, capacity: usize, format: KvFormat) -> KvShape {
         let (layers, kv_heads, head_size) = (self.layer_count, self.kv_head_count, self.head_size);
         KvShape { layers, kv_heads, head_size, capacity, format }
+    }
+
+    /// What is kept of so many positions that are read ahead.
+    pub fn piece_shape(&self, positions: usize, format: PieceFormat) -> PieceShape {
+        PieceShape::of(&self.kv_shape(positions, KvFormat::F16), positions, format)
     }
 }
 

@@ -1,7 +1,6 @@
 //! One generation in its slot: how much of the prompt is read, what was written, and what it gives to the next step.
 //! When steps happen, and which generations share them, is [`super::scheduler`]'s business.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use super::llama::Wanted;
 use super::sampling::Sampler;
 use super::speculate::PromptLookup;
 use super::tokens::{StopFilter, TokenStream, Tokens};
+use super::unread::Unread;
 
 /// A job that has a slot.
 pub(super) struct Generation {
@@ -26,8 +26,8 @@ pub(super) struct Generation {
     pub(super) feed: Vec<u32>,
     /// Where the feed stands.
     pub(super) runs: Vec<Range<usize>>,
-    /// Positions of the prompt that are to be read, in their order.
-    unread: VecDeque<Range<usize>>,
+    /// Of the prompt.
+    unread: Unread,
     pub(super) wanted: Wanted,
     drafted: usize,
     lookup: Option<PromptLookup>,
@@ -50,15 +50,15 @@ pub(super) struct Figures {
 
 impl Generation {
     /// `unread`: positions of the prompt that the slot's cache does not hold yet, or not as they are to be.
-    pub(super) fn new(mut job: Job, unread: Vec<Range<usize>>, tokens: Arc<Tokens>) -> Self {
+    pub(super) fn new(mut job: Job, unread: Unread, tokens: Arc<Tokens>) -> Self {
         job.place.take();
-        let cached_tokens = job.prompt.len() - unread.iter().map(Range::len).sum::<usize>();
+        let cached_tokens = job.prompt.len() - unread.len();
         job.send(GenerationEvent::Started { prompt_tokens: job.prompt.len(), cached_tokens });
         Generation {
             history: job.prompt.clone(),
             feed: Vec::new(),
             runs: Vec::new(),
-            unread: unread.into(),
+            unread,
             wanted: Wanted::Nothing,
             drafted: 0,
             lookup: job.request.speculate.then(PromptLookup::new),
@@ -78,7 +78,7 @@ impl Generation {
 
     /// Tokens of the prompt that are still to be read; 0: it is being answered.
     pub(super) fn unread(&self) -> usize {
-        self.unread.iter().map(Range::len).sum()
+        self.unread.len()
     }
 
     /// Tokens that may still be written.
@@ -97,29 +97,10 @@ impl Generation {
 
     /// Prepares the next step: `rows` of the prompt at most.
     pub(super) fn plan_prefill(&mut self, rows: usize) {
-        self.runs.clear();
-        let mut left = rows;
-        for run in &self.unread {
-            let rows = run.len().min(left);
-            self.runs.extend((rows > 0).then_some(run.start..run.start + rows));
-            left -= rows;
-        }
+        self.runs = self.unread.next(rows);
         self.feed = self.runs.iter().cloned().flat_map(|run| &self.history[run]).copied().collect();
         self.wanted = if self.feed.len() == self.unread() { Wanted::Last } else { Wanted::Nothing };
         self.drafted = 0;
-    }
-
-    /// What was planned of the prompt is read.
-    fn read(&mut self) {
-        let mut left = self.runs.iter().map(Range::len).sum::<usize>();
-        while let Some(run) = self.unread.front_mut().filter(|_| left > 0) {
-            let rows = run.len().min(left);
-            run.start += rows;
-            left -= rows;
-            if Range::is_empty(run) {
-                self.unread.pop_front();
-            }
-        }
     }
 
     /// Prepares the next step: the last token, and guesses of what follows it, at most `drafts`.
@@ -147,7 +128,8 @@ impl Generation {
         logits: &[f32],
         vocabulary: usize,
     ) -> Result<Option<FinishReason>> {
-        self.read();
+        // Of an answer's tokens nothing was unread.
+        self.unread.read(self.runs.iter().map(Range::len).sum());
         if self.wanted == Wanted::Nothing {
             return Ok(None);
         }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::error::InferenceError;
+use super::kv::Piece;
 use super::sampling::SamplingOptions;
 use super::tokens::ChatMessage;
 use super::worker::Waiting;
@@ -22,12 +23,36 @@ pub struct AheadPassage {
     pub first: String,
 }
 
+/// Tokens of a prompt that count for how long it takes, if nothing is mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptCosts {
+    /// Those of no passage, the rules among them.
+    pub besides: usize,
+    /// Of each passage.
+    pub passages: Vec<usize>,
+}
+
+impl PromptCosts {
+    pub fn total(&self) -> usize {
+        self.besides + self.passages.iter().sum::<usize>()
+    }
+}
+
+/// The passages of a prompt, and the time for it.
+#[derive(Clone, Debug, Default)]
+pub struct AheadPrompt {
+    pub passages: Vec<AheadPassage>,
+    /// Tokens that may count for how long the prompt takes, its rules among them. What is left of them when those are read that
+    /// nobody knows goes to reading passages anew in their places, as far as the engine's options go.
+    pub tokens_max: usize,
+}
+
 /// What is asked of the engine.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
     pub messages: Vec<ChatMessage>,
-    /// Passages that need not be read anew whole, where they were read before. Empty: the prompt is read as it stands.
-    pub ahead: Vec<AheadPassage>,
+    /// What need not be read anew whole, where it was read before. Without passages the prompt is read as it stands.
+    pub ahead: AheadPrompt,
     /// The answer ends after this many tokens, or where the context ends.
     pub new_tokens_max: usize,
     pub sampling: SamplingOptions,
@@ -78,16 +103,26 @@ pub enum FinishReason {
 }
 
 /// An [`AheadPassage`] in tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct PromptPassage {
     pub id: PassageId,
     /// Positions in the prompt.
     pub range: Range<usize>,
-    /// As many tokens.
+    /// As many tokens, or else it is not read ahead: its number takes more of them than that of the first.
     pub first: Vec<u32>,
+    /// What was read of it before.
+    pub piece: Option<Piece>,
 }
 
 impl PromptPassage {
+    pub(super) fn without_piece(&self) -> Self {
+        PromptPassage { id: self.id, range: self.range.clone(), first: self.first.clone(), piece: None }
+    }
+
+    pub(super) fn may_be_read_ahead(&self) -> bool {
+        self.first.len() == self.range.len()
+    }
+
     /// Positions at its beginning that have to be read anew in its place: `share` of them, and whatever is not as it was
     /// read. The first passage stands where it was read.
     pub(super) fn anew(&self, prompt: &[u32], rules_tokens: usize, share: f64) -> Range<usize> {
@@ -96,6 +131,11 @@ impl PromptPassage {
         let differing = differing.map_or(0, |at| at + 1);
         let share = if start == rules_tokens { 0 } else { ((end - start) as f64 * share).ceil() as usize };
         start..start + share.max(differing).min(end - start)
+    }
+
+    /// Tokens that are computed of it when nothing is mended.
+    pub(super) fn cost(&self, prompt: &[u32], rules_tokens: usize, is_read: bool) -> usize {
+        if is_read { self.anew(prompt, rules_tokens, 0.0).len() } else { self.range.len() }
     }
 }
 

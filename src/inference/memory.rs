@@ -6,11 +6,14 @@ use std::path::PathBuf;
 
 use super::config::LlamaConfig;
 use super::error::Result;
+use super::kv::KvFormat;
 use super::weights::ModelFile;
 use super::worker::EngineOptions;
 
 /// Memory of a step and of everything else that is neither weights nor caches, roughly.
 const OTHER_BYTES: u64 = 300 << 20;
+/// Positions of a passage that is being read ahead with the rules, and of the passages of a prompt that waits, roughly.
+const AHEAD_POSITIONS: usize = 1024;
 
 /// What an engine takes of this machine's memory when all its slots are full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,15 @@ impl MemoryPlan {
     pub(super) fn of(file: &ModelFile, config: &LlamaConfig, options: &EngineOptions) -> Self {
         let context_tokens = config.context_tokens.min(options.context_tokens_max);
         let cache = options.slots.max(1) * config.kv_shape(context_tokens, options.kv_format).reserved_bytes();
-        MemoryPlan { weights_bytes: file.size_bytes(), cache_bytes: cache as u64, available_bytes: available_bytes() }
+        let ahead = options.read_ahead.as_ref().map_or(0, |ahead| {
+            let waiting = options.queue_max.max(1) * config.piece_shape(AHEAD_POSITIONS, ahead.format).bytes();
+            config.kv_shape(AHEAD_POSITIONS, KvFormat::F16).reserved_bytes() + waiting
+        });
+        MemoryPlan {
+            weights_bytes: file.size_bytes(),
+            cache_bytes: (cache + ahead) as u64,
+            available_bytes: available_bytes(),
+        }
     }
 
     pub fn needed_bytes(&self) -> u64 {

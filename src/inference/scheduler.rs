@@ -19,6 +19,7 @@ use super::llama::{Feed, Llama, STEP_ROWS_MAX};
 use super::rates::Rates;
 use super::speculate::DRAFT_MAX;
 use super::tokens::Tokens;
+use super::unread::Unread;
 
 /// Longest that reading a prompt may hold up those who write, in seconds.
 const HOLD_UP_S: f64 = 0.25;
@@ -198,7 +199,7 @@ impl Scheduler {
 
     /// Gives a job the free slot whose past it continues, or else the one that was idle longest with what any other
     /// slot has read of the same beginning.
-    fn admit(&mut self, job: Job) {
+    fn admit(&mut self, mut job: Job) {
         self.clock += 1;
         let free = (0..self.slots.len()).filter(|&at| self.slots[at].work.is_none());
         let chosen = free.min_by_key(|&at| {
@@ -219,8 +220,8 @@ impl Scheduler {
         }
         let cached = slot.cache.reuse(&job.prompt);
         let unread = match &self.ahead {
-            Some(ahead) if !job.passages.is_empty() => ahead.ahead.place(&mut slot.cache, &job, self.model.rope()),
-            _ => std::iter::once(cached..job.prompt.len()).collect(),
+            Some(ahead) if !job.passages.is_empty() => ahead.ahead.place(&mut slot.cache, &mut job, self.model.rope()),
+            _ => Unread::new(std::iter::once(cached..job.prompt.len()).collect()),
         };
         slot.admitted = self.clock;
         slot.work = Some(Generation::new(job, unread, self.tokens.clone()));

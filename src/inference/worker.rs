@@ -10,17 +10,16 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::ahead::{Ahead, ReadAheadOptions};
+use super::ahead::{Ahead, AheadRoom, AheadStanding, Coming, ReadAheadOptions};
 use super::config::LlamaConfig;
 use super::error::{InferenceError, Result};
-use super::job::{AheadPassage, GenerateRequest, GenerationEvent, Job, PromptPassage};
+use super::job::{AheadPassage, GenerateRequest, GenerationEvent, Job, PromptCosts, PromptPassage};
 use super::kv::{KeptPrefixes, KvCache, KvFormat};
 use super::llama::{Feed, Llama, Wanted};
 use super::memory::MemoryPlan;
 use super::packed;
 use super::rates::Rates;
 use super::scheduler::{Load, Scheduler, Shared};
-use super::shelf::Shelf;
 use super::tokens::{ChatMessage, ChatRole, Tokens};
 use super::weights::ModelFile;
 use crate::domain::PassageId;
@@ -129,7 +128,7 @@ impl Engine {
     /// # Errors
     /// The prompt is empty or does not fit the context, the queue is full, or the engine is stopped.
     pub fn submit(&self, request: GenerateRequest) -> Result<tokio::sync::mpsc::Receiver<GenerationEvent>> {
-        let (prompt, passages) = self.encode(&request.messages, &request.ahead)?;
+        let (prompt, mut passages) = self.encode(&request.messages, &request.ahead.passages)?;
         if prompt.is_empty() {
             return Err(InferenceError::EmptyPrompt);
         }
@@ -142,6 +141,9 @@ impl Engine {
         let (events, receiver) = tokio::sync::mpsc::channel(new_tokens_max + 4);
         let span = tracing::info_span!("generate", prompt_tokens = prompt.len(), new_tokens_max);
         let shared_tokens = self.shared_tokens(&request.messages, &prompt)?;
+        if let Some(ahead) = &self.ahead {
+            ahead.fetch(&prompt, &mut passages);
+        }
         let place = Some(Waiting::new(&self.waiting));
         let job = Job {
             prompt,
@@ -168,7 +170,7 @@ impl Engine {
 
     /// A prompt, and its passages if they may have been read before.
     fn encode(&self, messages: &[ChatMessage], ahead: &[AheadPassage]) -> Result<(Vec<u32>, Vec<PromptPassage>)> {
-        if ahead.is_empty() || self.ahead.is_none() {
+        if ahead.is_empty() || !self.reads_ahead() {
             return Ok((self.tokens.encode_chat(messages)?, Vec::new()));
         }
         let cuts: Vec<usize> = ahead.iter().map(|passage| passage.range.end).collect();
@@ -176,31 +178,64 @@ impl Engine {
         let mut passages = Vec::new();
         for (passage, ends) in ahead.iter().zip(ends.windows(2)) {
             let (range, first) = (ends[0]..ends[1], self.tokens.encode(&passage.first)?);
-            // Its number takes more tokens than that of the first.
-            if first.len() == range.len() {
-                passages.push(PromptPassage { id: passage.id, range, first });
-            }
+            passages.push(PromptPassage { id: passage.id, range, first, piece: None });
         }
         Ok((prompt, passages))
     }
 
-    /// Tokens of a prompt that count for how long it takes to read it, if its passages may have been read before; those that
-    /// were not will be, when nobody asks. `None`: nothing is read ahead.
+    /// What a prompt costs whose passages may have been read before; those that were not will be, when nobody asks. `None`: nothing is
+    /// read ahead.
     ///
     /// # Errors
     /// The model's chat template refuses the conversation.
-    pub fn read_ahead(&self, messages: &[ChatMessage], passages: &[AheadPassage]) -> Result<Option<usize>> {
-        let Some(ahead) = &self.ahead else { return Ok(None) };
+    pub fn read_ahead(&self, messages: &[ChatMessage], passages: &[AheadPassage]) -> Result<Option<PromptCosts>> {
+        let Some(ahead) = self.useful_ahead() else { return Ok(None) };
         let (prompt, passages) = self.encode(messages, passages)?;
-        let Some(first) = passages.first() else { return Ok(Some(prompt.len())) };
-        let rules = &prompt[..first.range.start];
-        ahead.want(rules, &passages);
-        Ok(Some(rules.len() + ahead.unread(&prompt, &passages)))
+        let rules = passages.first().map_or(0, |first| first.range.start);
+        ahead.want(&prompt[..rules], &passages);
+        let besides = prompt.len() - passages.iter().map(|passage| passage.range.len()).sum::<usize>();
+        Ok(Some(PromptCosts { besides, passages: ahead.costs(&prompt, &passages) }))
+    }
+
+    /// Room for passages that nobody asked for yet; `None`: nothing is read ahead.
+    pub fn room_ahead(&self) -> Option<AheadRoom> {
+        self.useful_ahead().map(Ahead::room)
+    }
+
+    /// Wants the passages of a prompt read when nobody asks and nothing that was asked for waits. Returns whether there is room for them.
+    ///
+    /// # Errors
+    /// The model's chat template refuses the conversation.
+    pub fn read_later(
+        &self,
+        messages: &[ChatMessage],
+        passages: &[AheadPassage],
+        room: &mut AheadRoom,
+    ) -> Result<bool> {
+        let Some(ahead) = self.useful_ahead() else { return Ok(false) };
+        let (prompt, passages) = self.encode(messages, passages)?;
+        let Some(first) = passages.first() else { return Ok(true) };
+        Ok(ahead.want_later(&prompt[..first.range.start], &passages, room))
+    }
+
+    /// A question is being answered: nothing is read ahead while this lives. `None`: nothing is read ahead anyhow.
+    pub fn coming(&self) -> Option<Coming> {
+        self.ahead.as_ref().map(|ahead| ahead.coming())
+    }
+
+    /// Passages that prompts were made of before, those that are most expected to be in the next ones first.
+    pub fn expected_passages(&self) -> Vec<PassageId> {
+        self.ahead.as_ref().map_or_else(Vec::new, |ahead| ahead.by_expectation())
     }
 
     /// Whether passages are read ahead.
     pub fn reads_ahead(&self) -> bool {
-        self.ahead.is_some()
+        self.useful_ahead().is_some()
+    }
+
+    /// `None`: nothing is read ahead, or not any more, because it did harm.
+    fn useful_ahead(&self) -> Option<&Ahead> {
+        self.ahead.as_deref().filter(|ahead| !ahead.found_harm())
     }
 
     /// From now on only of passages that are still in the index anything is kept. The first call counts.
@@ -208,6 +243,11 @@ impl Engine {
         if let Some(ahead) = &self.ahead {
             ahead.keep_only(Box::new(is_current));
         }
+    }
+
+    /// How much is read ahead; `None`: nothing is.
+    pub fn ahead(&self) -> Option<AheadStanding> {
+        self.useful_ahead().map(|ahead| ahead.standing())
     }
 
     /// Passages that wait to be read ahead.
@@ -336,11 +376,10 @@ fn load(options: &EngineOptions, slots: usize) -> Result<(Loaded, Scheduler)> {
     let kept = options.keep_prefixes.then(|| packed::beside(file.path(), "kv"));
     let identity = packed::identity_of(&file);
     let kept = KeptPrefixes::open(&config, options.kv_format, identity, kept);
-    let ahead = options.read_ahead.clone().map(|options| {
-        let ReadAheadOptions { folder, bytes_max, format, share_anew } = options;
-        let shape = config.kv_shape(context_tokens, KvFormat::F16);
-        Arc::new(Ahead::new(Shelf::open(folder, identity, shape, format, bytes_max), share_anew))
-    });
+    let ahead = options
+        .read_ahead
+        .clone()
+        .map(|options| Arc::new(Ahead::new(options, identity, config.kv_shape(context_tokens, KvFormat::F16))));
     let stem = || options.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let model_name = file.text("general.name").map(str::to_owned).or_else(stem).unwrap_or_default();
     let ready_ms = start.elapsed().as_millis() as u64;

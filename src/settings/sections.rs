@@ -336,6 +336,8 @@ pub struct TelemetrySettings {
     pub keep_days: u32,
     /// Days for which sentences are kept that no passage said, with their questions; 0: they are not.
     pub withheld_days: u32,
+    /// Address of a collector that takes spans by OTLP over HTTP; empty: none is sent.
+    pub collector: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -349,7 +351,7 @@ pub enum LogForm {
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        TelemetrySettings { log: LogForm::Text, keep_days: 90, withheld_days: 30 }
+        TelemetrySettings { log: LogForm::Text, keep_days: 90, withheld_days: 30, collector: String::new() }
     }
 }
 
@@ -408,9 +410,13 @@ impl Settings {
             })
             .or_else(|| {
                 let telegram = &self.telegram;
-                let webhook = Some(("telegram.webhook_url", &telegram.webhook_url)).filter(|(_, url)| !url.is_empty());
+                let may_be_empty = [
+                    ("telegram.webhook_url", &telegram.webhook_url),
+                    ("telemetry.collector", &self.telemetry.collector),
+                ];
+                let given = may_be_empty.into_iter().filter(|(_, address)| !address.is_empty());
                 let apis = [("slack.api_url", &self.slack.api_url), ("telegram.api_url", &telegram.api_url)];
-                let (key, wrong) = apis.into_iter().chain(webhook).find(|(_, address)| !is_web_address(address))?;
+                let (key, wrong) = apis.into_iter().chain(given).find(|(_, address)| !is_web_address(address))?;
                 Some((key, format!("`{wrong}` is no address that begins with https:// or http://")))
             })
             .or_else(|| {

@@ -26,6 +26,8 @@ pub struct Standing {
     pub questions_in_work: usize,
     /// `None`: nothing is loaded yet.
     pub index: Option<IndexStanding>,
+    /// `None`: nothing is read ahead.
+    pub read_ahead: Option<ReadAheadStanding>,
     /// Its parts do their work.
     pub is_well: bool,
     /// Each platform that is set up, and whether it is connected.
@@ -38,6 +40,14 @@ pub struct IndexStanding {
     pub passages: usize,
     /// Unix time in seconds.
     pub built_at: u64,
+}
+
+/// Passages that the model reads before anybody asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadAheadStanding {
+    pub kept: usize,
+    pub kept_bytes: u64,
+    pub waiting: usize,
 }
 
 #[derive(Debug)]
@@ -192,6 +202,11 @@ impl Metrics {
             gauge("index_passages", "Passages in the index", index.passages as u64);
             gauge("index_built_timestamp_seconds", "When the index was built", index.built_at);
         }
+        if let Some(ahead) = standing.read_ahead {
+            gauge("passages_read_ahead", "Passages that the model has read before anybody asks", ahead.kept as u64);
+            gauge("passages_read_ahead_bytes", "What is kept of them, on the disk", ahead.kept_bytes);
+            gauge("passages_to_read_ahead", "Passages that wait to be read", ahead.waiting as u64);
+        }
         let connected = Family::<Labels<1>, Gauge>::default();
         for (platform, is_connected) in &standing.connections {
             connected.get_or_create(&[("platform", platform.name())]).set(i64::from(*is_connected));
@@ -243,6 +258,7 @@ mod tests {
         let text = metrics.render(&Standing {
             questions_in_work: 2,
             index,
+            read_ahead: Some(ReadAheadStanding { kept: 7, kept_bytes: 900, waiting: 4 }),
             is_well: true,
             connections: vec![(Origin::Slack, true)],
         });
@@ -259,6 +275,8 @@ mod tests {
             "cervella_model_load_seconds 0.4",
             "cervella_questions_in_work 2",
             "cervella_index_passages 9",
+            "cervella_passages_read_ahead 7",
+            "cervella_passages_to_read_ahead 4",
             r#"cervella_connected{platform="slack"} 1"#,
             "cervella_ready 1",
         ] {

@@ -6,6 +6,7 @@ mod measurements;
 mod meter;
 mod metrics;
 mod recent;
+mod traces;
 mod withheld;
 
 use std::io::IsTerminal;
@@ -20,8 +21,9 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 pub use day_files::{DayFiles, Found, Noted, noted_since};
 pub use measurements::{Measured, Measurement, Origin};
 pub use meter::Meter;
-pub use metrics::{IndexStanding, Standing, tokens_per_second};
+pub use metrics::{IndexStanding, ReadAheadStanding, Standing, tokens_per_second};
 pub use recent::{RecentError, recent_errors};
+pub use traces::Traces;
 pub use withheld::Withheld;
 
 /// How much is logged.
@@ -49,6 +51,9 @@ const TALKATIVE: &[&str] = &[
     "hyper_rustls",
     "hyper_util",
     "lopdf",
+    "opentelemetry",
+    "opentelemetry_otlp",
+    "opentelemetry_sdk",
     "pdf_extract",
     "reqwest",
     "rustls",
@@ -62,9 +67,12 @@ const TALKATIVE: &[&str] = &[
     "ureq",
 ];
 
-/// Sends logs to stderr; `RUST_LOG` overrides the verbosity of Cervella itself. Libraries are heard when they warn, and
-/// those that would tell a secret never.
-pub fn log_to_stderr(verbosity: Verbosity, form: LogForm) {
+/// Sends logs to stderr, and spans to a collector where there is one, for as long as what is returned lives. `RUST_LOG` overrides
+/// the verbosity of Cervella itself. Libraries are heard when they warn, and those that would tell a secret never.
+///
+/// # Errors
+/// The collector's address is none.
+pub fn start(verbosity: Verbosity, form: LogForm, collector: Option<&str>) -> anyhow::Result<Option<Traces>> {
     let default = match verbosity {
         Verbosity::Quiet => "warn,ort=error",
         Verbosity::Normal => "info,ort=error",
@@ -77,8 +85,12 @@ pub fn log_to_stderr(verbosity: Verbosity, form: LogForm) {
         LogForm::Json => lines.json().boxed(),
     };
     let discreet = filter_fn(|metadata| may_be_logged(metadata.target(), metadata.level()));
+    let traces = collector.map(Traces::to).transpose()?;
+    let spans = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer()));
+    let subscriber = tracing_subscriber::registry().with(discreet).with(filter);
     // A second call, as in tests, keeps the first subscriber.
-    let _ = tracing_subscriber::registry().with(discreet).with(filter).with(lines).with(recent::KeepErrors).try_init();
+    let _ = subscriber.with(spans).with(lines).with(recent::KeepErrors).try_init();
+    Ok(traces)
 }
 
 fn may_be_logged(target: &str, level: &Level) -> bool {

@@ -26,6 +26,8 @@ use crate::chat::delivery::SendError;
 /// Longest time that one call may take.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(15);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Connections that are kept open for the next call.
+const IDLE_MAX: usize = 2;
 /// Waited when Slack limits us without saying for how long.
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -116,7 +118,7 @@ impl Api {
         let slack = SlackClientHyperHttpsConnector::from(connector.clone()).with_slack_api_url(&options.api_url);
         Ok(Api {
             client: SlackClient::new(slack),
-            plain: Client::builder(TokioExecutor::new()).build(connector),
+            plain: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector),
             app: SlackApiToken::new(SlackApiTokenValue(options.app_token.clone())),
             bot: SlackApiToken::new(SlackApiTokenValue(options.bot_token.clone())),
             url: options.api_url.clone(),

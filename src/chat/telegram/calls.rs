@@ -15,6 +15,8 @@ use super::{TelegramError, TelegramOptions};
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 /// What the HTTP client's own timeout may be late before the call is dropped.
 const WATCHDOG: Duration = Duration::from_secs(2);
+/// Connections that are kept open for the next call, besides the one that waits for updates.
+const IDLE_MAX: usize = 2;
 /// A full batch of updates is about 10 MB at the very most.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Longest wait that is believed.
@@ -97,6 +99,7 @@ impl Calls {
         }
         let client = teloxide::net::default_reqwest_settings()
             .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(IDLE_MAX)
             .tcp_keepalive(Duration::from_secs(20))
             .build()
             .map_err(|_| TelegramError::Client)?;

@@ -12,15 +12,17 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::median;
+use crate::cli::scratch::Scratch;
 use crate::domain::PassageId;
 use crate::inference::{
-    AheadPassage, ChatMessage, ChatRole, Engine, EngineOptions, GenerateRequest, GenerationEvent, PieceFormat,
-    ReadAheadOptions, SamplingOptions, kept_pieces,
+    AheadPassage, AheadPrompt, ChatMessage, ChatRole, Engine, EngineOptions, GenerateRequest, GenerationEvent,
+    PieceFormat, PromptCosts, ReadAheadOptions, SamplingOptions, kept_pieces,
 };
 
 const DEADLINE: Duration = Duration::from_secs(1800);
 /// Bytes of the disk that the measured passages may take.
 const BYTES_MAX: u64 = 20_000_000_000;
+const RULES: &str = "You answer colleagues' questions from the numbered passages, and from nothing else.";
 /// What the passages are made of.
 const WORDS: [&str; 16] = [
     "the", "office", "opens", "at", "eight", "and", "every", "visitor", "signs", "in", "before", "noon", "with", "a",
@@ -42,6 +44,9 @@ pub struct ReadAheadBench {
     /// Of each passage but the first, how much is read anew
     #[arg(long, value_name = "SHARE", default_value_t = 0.15)]
     anew: f64,
+    /// And as much of them as can be read within so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    within: f64,
     /// What is kept of passages
     #[arg(long, default_value = "int8")]
     format: Format,
@@ -67,16 +72,19 @@ enum Format {
 struct ReadAheadFigures {
     model: String,
     prompt_tokens: usize,
-    /// Rows that are computed of a prompt whose passages were read ahead.
+    /// Rows that are computed of a prompt whose passages were read ahead, and within the time.
     rows: usize,
+    rows_within: usize,
     bytes_per_passage: u64,
     /// Seconds to read one passage ahead.
     read_s: f64,
-    /// Seconds to the first token: the whole prompt, and read ahead with its files in memory and on disk alone.
+    /// Seconds to the first token: the whole prompt, read ahead with its files in memory and on disk alone, and mended as far as the
+    /// time allows, again with its files in memory and on disk alone.
     full_s: f64,
     warm_s: f64,
     cold_s: f64,
-    speed_up: f64,
+    within_s: f64,
+    within_cold_s: f64,
     /// Milliseconds until a question is begun while nothing is done, and while a passage is being read.
     begun_idle_p95_ms: f64,
     begun_disturbed_p95_ms: f64,
@@ -88,14 +96,14 @@ impl ReadAheadBench {
     /// # Errors
     /// The model cannot be loaded, or there is no room for the passages.
     pub fn run(&self) -> anyhow::Result<()> {
-        let folder = Folder::new()?;
+        let folder = Scratch::new()?;
         let format = match self.format {
             Format::F16 => PieceFormat::F16,
             Format::Int8 => PieceFormat::Int8,
             Format::Int4 => PieceFormat::Int4,
         };
         let read_ahead =
-            ReadAheadOptions { folder: folder.0.clone(), bytes_max: BYTES_MAX, format, share_anew: self.anew };
+            ReadAheadOptions { folder: folder.path().to_owned(), bytes_max: BYTES_MAX, format, share_anew: self.anew };
         let options = EngineOptions {
             slots: 1,
             keep_prefixes: false,
@@ -107,25 +115,29 @@ impl ReadAheadBench {
         let asked = |first: u32| question(first..first + self.passages, words);
         // The rules are read once.
         first_token(&engine, exact(&asked(1000)))?;
-        let full: Vec<f64> =
-            (0..self.runs).map(|run| first_token(&engine, exact(&asked(2000 + 10 * run)))).collect::<Result<_, _>>()?;
+        let full = self.times(|run| first_token(&engine, exact(&asked(2000 + 10 * run))))?;
 
         let request = asked(1);
         let start = Instant::now();
-        let whole = want(&engine, &request)?;
+        let costs = want(&engine, &request)?;
         wait(&engine);
         let read_s = start.elapsed().as_secs_f64() / f64::from(self.passages);
-        let rows = want(&engine, &request)?;
-        let (files, bytes) = kept_pieces(&folder.0);
+        let (files, bytes) = kept_pieces(folder.path());
         ensure!(files == self.passages as usize, "{files} passages were kept");
-        let warm: Vec<f64> = (0..self.runs).map(|_| first_token(&engine, request.clone())).collect::<Result<_, _>>()?;
-        let cold = (0..self.runs).map(|_| {
-            forget_pages(&folder.0)?;
-            first_token(&engine, request.clone())
-        });
-        let cold: Vec<f64> = cold.collect::<anyhow::Result<_>>()?;
+        let time = Duration::try_from_secs_f64(self.within).context("--within is no time")?;
+        let mut hasty = request.clone();
+        hasty.ahead.tokens_max = engine.prompt_tokens_within(RULES, time)?;
+        let warm = |request: &GenerateRequest| self.times(|_| first_token(&engine, request.clone()));
+        let cold = |request: &GenerateRequest| {
+            self.times(|_| {
+                forget_pages(folder.path())?;
+                first_token(&engine, request.clone())
+            })
+        };
+        let (whole, within) = (warm(&request)?, warm(&hasty)?);
+        let (whole_cold, within_cold) = (cold(&request)?, cold(&hasty)?);
 
-        let short = GenerateRequest { ahead: Vec::new(), ..question(0..0, words) };
+        let short = GenerateRequest { ahead: AheadPrompt::default(), ..question(0..0, words) };
         let idle = (0..self.disturbed).map(|_| begun(&engine, short.clone())).collect::<Result<Vec<_>, _>>()?;
         let disturbed = (0..self.disturbed).map(|run| {
             want(&engine, &asked(3000 + 10 * run))?;
@@ -135,20 +147,28 @@ impl ReadAheadBench {
             begun(&engine, short.clone())
         });
         let disturbed = disturbed.collect::<anyhow::Result<Vec<_>>>()?;
-        let (full_s, warm_s) = (median(full), median(warm));
         self.print(&ReadAheadFigures {
             model: engine.model_name().to_owned(),
-            prompt_tokens: whole,
-            rows,
+            prompt_tokens: costs.total(),
+            rows: whole.rows,
+            rows_within: within.rows,
             bytes_per_passage: bytes / u64::from(self.passages),
             read_s,
-            full_s,
-            warm_s,
-            cold_s: median(cold),
-            speed_up: full_s / warm_s,
+            full_s: full.seconds,
+            warm_s: whole.seconds,
+            cold_s: whole_cold.seconds,
+            within_s: within.seconds,
+            within_cold_s: within_cold.seconds,
             begun_idle_p95_ms: p95_ms(idle),
             begun_disturbed_p95_ms: p95_ms(disturbed),
         })
+    }
+
+    /// The median of the runs.
+    fn times(&self, run: impl Fn(u32) -> anyhow::Result<FirstToken>) -> anyhow::Result<FirstToken> {
+        let runs = (0..self.runs).map(run).collect::<anyhow::Result<Vec<_>>>()?;
+        let rows = runs.last().map_or(0, |run| run.rows);
+        Ok(FirstToken { seconds: median(runs.into_iter().map(|run| run.seconds).collect()), rows })
     }
 
     /// Words of a passage that has as many tokens as are wanted.
@@ -166,11 +186,14 @@ impl ReadAheadBench {
             writeln!(out, "{}", serde_json::to_string(figures)?)?;
             return Ok(());
         }
-        let ReadAheadFigures { full_s, warm_s, cold_s, .. } = figures;
+        let ReadAheadFigures { full_s, warm_s, cold_s, within_s, within_cold_s, rows, rows_within, .. } = figures;
+        let sooner = |seconds: &f64| full_s / seconds;
         writeln!(out, "{}, {} passages in {} tokens", figures.model, self.passages, figures.prompt_tokens)?;
         writeln!(out, "whole      {full_s:>8.2} s to the first token")?;
-        writeln!(out, "ahead      {warm_s:>8.2} s, {:.1} times sooner, {} rows", figures.speed_up, figures.rows)?;
-        writeln!(out, "from disk  {cold_s:>8.2} s, {} KB a passage", figures.bytes_per_passage / 1000)?;
+        writeln!(out, "ahead      {warm_s:>8.2} s, {:.1} times sooner, {rows} rows", sooner(warm_s))?;
+        writeln!(out, "  from disk{cold_s:>8.2} s, {} KB a passage", figures.bytes_per_passage / 1000)?;
+        writeln!(out, "in time    {within_s:>8.2} s, {:.1} times sooner, {rows_within} rows", sooner(within_s))?;
+        writeln!(out, "  from disk{within_cold_s:>8.2} s")?;
         writeln!(out, "reading    {:>8.2} s a passage", figures.read_s)?;
         writeln!(
             out,
@@ -178,23 +201,6 @@ impl ReadAheadBench {
             figures.begun_disturbed_p95_ms, figures.begun_idle_p95_ms
         )?;
         Ok(())
-    }
-}
-
-/// Removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("cervella-read-ahead-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Folder(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -215,10 +221,9 @@ fn question(passages: std::ops::Range<u32>, words: usize) -> GenerateRequest {
         ahead.push(AheadPassage { id: PassageId(id), range: start..text.len(), first });
     }
     text.push_str("\nQuestion: at what time does a visitor with a yellow badge have to leave the office?");
-    let rules = "You answer colleagues' questions from the numbered passages, and from nothing else.";
     GenerateRequest {
-        messages: vec![ChatMessage::new(ChatRole::System, rules), ChatMessage::new(ChatRole::User, text)],
-        ahead,
+        messages: vec![ChatMessage::new(ChatRole::System, RULES), ChatMessage::new(ChatRole::User, text)],
+        ahead: AheadPrompt { passages: ahead, tokens_max: usize::MAX },
         new_tokens_max: 1,
         sampling: SamplingOptions::default(),
         stop: Vec::new(),
@@ -229,12 +234,12 @@ fn question(passages: std::ops::Range<u32>, words: usize) -> GenerateRequest {
 }
 
 fn exact(request: &GenerateRequest) -> GenerateRequest {
-    GenerateRequest { ahead: Vec::new(), ..request.clone() }
+    GenerateRequest { ahead: AheadPrompt::default(), ..request.clone() }
 }
 
-/// Wants the passages of a request read; returns the rows that it would take now.
-fn want(engine: &Engine, request: &GenerateRequest) -> anyhow::Result<usize> {
-    engine.read_ahead(&request.messages, &request.ahead)?.context("nothing is read ahead")
+/// Wants the passages of a request read.
+fn want(engine: &Engine, request: &GenerateRequest) -> anyhow::Result<PromptCosts> {
+    engine.read_ahead(&request.messages, &request.ahead.passages)?.context("nothing is read ahead")
 }
 
 fn wait(engine: &Engine) {
@@ -243,13 +248,20 @@ fn wait(engine: &Engine) {
     }
 }
 
-/// Seconds until the one token of an answer is there.
-fn first_token(engine: &Engine, request: GenerateRequest) -> anyhow::Result<f64> {
+/// When the one token of an answer is there, and how many rows were computed for it.
+struct FirstToken {
+    seconds: f64,
+    rows: usize,
+}
+
+fn first_token(engine: &Engine, request: GenerateRequest) -> anyhow::Result<FirstToken> {
     let start = Instant::now();
     let mut events = engine.submit(request)?;
+    let mut rows = 0;
     while let Some(event) = events.blocking_recv() {
         match event {
-            GenerationEvent::Finished { .. } => return Ok(start.elapsed().as_secs_f64()),
+            GenerationEvent::Started { prompt_tokens, cached_tokens } => rows = prompt_tokens - cached_tokens,
+            GenerationEvent::Finished { .. } => return Ok(FirstToken { seconds: start.elapsed().as_secs_f64(), rows }),
             GenerationEvent::Failed(error) => return Err(error.into()),
             _ => {}
         }

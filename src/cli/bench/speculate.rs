@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::domain::{Language, LanguageDetector};
-use crate::inference::{ChatMessage, ChatRole, Engine, GenerateRequest, GenerationEvent, SamplingOptions};
+use crate::inference::{AheadPrompt, ChatMessage, ChatRole, Engine, GenerateRequest, GenerationEvent, SamplingOptions};
 use crate::prompt::{self, Candidate};
 use crate::retrieval::{SearchQuery, Searcher};
 
@@ -100,7 +100,7 @@ impl SpeculateBench {
     fn write(&self, engine: &Engine, messages: &[ChatMessage], speculate: bool) -> anyhow::Result<Written> {
         let mut events = engine.submit(GenerateRequest {
             messages: messages.to_vec(),
-            ahead: Vec::new(),
+            ahead: AheadPrompt::default(),
             new_tokens_max: self.new_tokens,
             sampling: SamplingOptions::default(),
             stop: Vec::new(),

@@ -35,16 +35,16 @@ pub(super) struct AnswerResult {
 pub(super) struct AnswerFigures {
     questions: usize,
     answerable: usize,
-    answered: usize,
+    pub answered: usize,
     unanswerable: usize,
     abstained: usize,
     /// Of the answered answerable ones: share that cite a right document, that cite it first, and of all citations those
     /// that are right.
-    cites_right: f64,
-    cites_right_first: f64,
-    citation_precision: f64,
+    pub cites_right: f64,
+    pub cites_right_first: f64,
+    pub citation_precision: f64,
     /// Of those whose answer is written down, answered or not: share that say it.
-    says_it: f64,
+    pub says_it: f64,
     in_the_readers_language: f64,
     made_up_quotes: usize,
     made_up_facts: usize,
@@ -92,7 +92,7 @@ pub(super) async fn run(
 }
 
 /// `None`: it was stopped.
-async fn ask(
+pub(super) async fn ask(
     answerer: &Arc<Answerer>,
     question: &EvalQuestion,
     stop: &CancellationToken,
@@ -111,7 +111,12 @@ async fn ask(
 
 impl AnswerResult {
     /// `contact`: what abstentions say besides.
-    fn of(question: &EvalQuestion, answer: Answer, generation: &Generation, contact: &str) -> anyhow::Result<Self> {
+    pub(super) fn of(
+        question: &EvalQuestion,
+        answer: Answer,
+        generation: &Generation,
+        contact: &str,
+    ) -> anyhow::Result<Self> {
         let mut known = facts(&question.question);
         known.extend(facts(contact));
         let mut made_up_quotes = 0;
@@ -179,7 +184,7 @@ impl AnswerFigures {
         ]
     }
 
-    fn of(results: &[AnswerResult]) -> Self {
+    pub fn of(results: &[AnswerResult]) -> Self {
         let count = |of: &dyn Fn(&AnswerResult) -> bool| results.iter().filter(|result| of(result)).count();
         let answered: Vec<&AnswerResult> =
             results.iter().filter(|result| result.answerable && result.is_answered()).collect();

@@ -1,10 +1,13 @@
 //! `cervella eval --passage-kv`: what it costs in quality to put passages into a prompt that were read before, instead of reading the
 //! prompt. The measure is the full prompt, read in one: how far the next token's distribution is from it over the first tokens of
-//! its answer, and whether what is written says what a right answer says.
+//! its answer, whether what is written says what a right answer says, and how whole answers come out.
+
+mod whole_answers;
 
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
@@ -12,14 +15,19 @@ use serde::Serialize;
 use super::{EvalQuestion, mean};
 use crate::app::App;
 use crate::cli::output;
+use crate::cli::scratch::Scratch;
 use crate::inference::{
-    ChatMessage, ChatRole, Feed, KvCache, KvFormat, Llama, ModelFile, Piece, PieceFormat, STEP_ROWS_MAX, Tokens, Wanted,
+    ChatMessage, ChatRole, Engine, Feed, KvCache, KvFormat, Llama, ModelFile, Piece, PieceFormat, ReadAheadOptions,
+    STEP_ROWS_MAX, Tokens, Wanted, divergence, likeliest, log_probabilities,
 };
 use crate::prompt::{self, Candidate};
 use crate::retrieval::{SearchQuery, Searcher, Weights};
+use whole_answers::WholeAnswers;
 
 /// Tokens of the full prompt's answer over which distributions are compared.
 const COMPARED_TOKENS: usize = 24;
+/// Of the disk, for what is read ahead meanwhile.
+const BYTES_MAX: u64 = 20_000_000_000;
 /// Tokens that are written to see what they say.
 const WRITTEN_TOKENS: usize = 64;
 
@@ -75,24 +83,44 @@ struct Figures {
     prompt_tokens: f64,
     passages: f64,
     ways: Vec<WayFigures>,
+    whole_answers: Vec<WholeAnswers>,
 }
 
 /// Compares all ways on the answerable questions whose prompt holds more than one passage.
-pub(super) fn run(app: &App, questions: &[EvalQuestion], limit: usize, json: bool) -> anyhow::Result<()> {
-    let searcher = app.searcher(app.embedder()?)?;
-    let mut reader = Reader::open(&app.engine_options(&app.settings().models.answer)?.model)?;
-    let mut measured: Vec<Vec<Measured>> = Vec::new();
+pub(super) async fn run(app: &App, questions: &[EvalQuestion], limit: usize, json: bool) -> anyhow::Result<()> {
+    let options = &app.settings().answer;
+    ensure!(
+        options.first_token_target_ms > 0,
+        "answer.first_token_target_ms is 0: nobody would wait for less than the whole prompt"
+    );
+    let folder = Scratch::new()?;
+    let mut engine_options = app.engine_options(&app.settings().models.answer)?;
+    let (mut measured, mut asked): (Vec<Vec<Measured>>, _) = (Vec::new(), Vec::new());
     let (mut prompt_tokens, mut passages) = (Vec::new(), Vec::new());
-    for question in questions.iter().filter(|question| question.answerable) {
-        if measured.len() == limit {
-            break;
+    {
+        let searcher = app.searcher(app.embedder()?)?;
+        let mut reader = Reader::open(&engine_options.model)?;
+        for question in questions.iter().filter(|question| question.answerable) {
+            if measured.len() == limit {
+                break;
+            }
+            let Some(case) = reader.case(app, &searcher, question)? else { continue };
+            prompt_tokens.push(case.tokens().len() as f64);
+            passages.push(case.passages.len() as f64);
+            measured.push(reader.measure(&case, &question.must_contain)?);
+            asked.push(question);
         }
-        let Some(case) = reader.case(app, &searcher, question)? else { continue };
-        prompt_tokens.push(case.tokens().len() as f64);
-        passages.push(case.passages.len() as f64);
-        measured.push(reader.measure(&case, &question.must_contain)?);
     }
     ensure!(!measured.is_empty(), "no question finds more than one passage that fits the prompt");
+    engine_options.read_ahead = Some(ReadAheadOptions {
+        folder: folder.path().to_owned(),
+        bytes_max: BYTES_MAX,
+        format: PieceFormat::default(),
+        share_anew: app.settings().inference.passage_anew,
+    });
+    let engine =
+        tokio::task::spawn_blocking(move || Engine::start(engine_options)).await.context("loading panicked")??;
+    let whole_answers = whole_answers::compare(app, &Arc::new(engine), &asked).await?;
     let column = |at: usize, of: &dyn Fn(&Measured) -> Option<f64>| {
         mean(measured.iter().filter_map(|ways| of(&ways[at])).collect::<Vec<_>>().into_iter())
     };
@@ -108,19 +136,20 @@ pub(super) fn run(app: &App, questions: &[EvalQuestion], limit: usize, json: boo
         prompt_tokens: mean(prompt_tokens.into_iter()),
         passages: mean(passages.into_iter()),
         ways: ways.collect(),
+        whole_answers,
     };
     if json { output::json(&figures) } else { print(&figures) }
 }
 
 fn print(figures: &Figures) -> anyhow::Result<()> {
-    let Figures { questions, prompt_tokens, passages, ways } = figures;
+    let Figures { questions, prompt_tokens, passages, ways, whole_answers } = figures;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{questions} questions, {passages:.1} passages in {prompt_tokens:.0} prompt tokens")?;
     writeln!(out, "{:28} {:>7} {:>11} {:>6} {:>6}", "", "KL", "same token", "says", "rows")?;
     for WayFigures { way, kl, same_token, says, rows } in ways {
         writeln!(out, "{way:28} {kl:>7.3} {same_token:>11.3} {says:>6.3} {rows:>6.0}")?;
     }
-    Ok(())
+    WholeAnswers::print(whole_answers)
 }
 
 /// A prompt in the parts that it is made of.
@@ -317,39 +346,5 @@ impl Reader {
             rows.extend(logits.chunks_exact(vocabulary).map(log_probabilities));
         }
         Ok(rows)
-    }
-}
-
-fn log_probabilities(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - max).exp()).sum();
-    logits.iter().map(|&logit| f64::from(logit - max) - sum.ln()).collect()
-}
-
-/// Kullback-Leibler divergence of `found` from `expected`, both logarithms of probabilities.
-fn divergence(expected: &[f64], found: &[f64]) -> f64 {
-    expected.iter().zip(found).map(|(expected, found)| expected.exp() * (expected - found)).sum()
-}
-
-fn likeliest<T: PartialOrd + Copy>(row: &[T]) -> u32 {
-    let mut best = 0;
-    for (at, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = at;
-        }
-    }
-    best as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_distribution_is_nothing_away_from_itself() {
-        let (one, other) = (log_probabilities(&[1.0, 2.0, 3.0]), log_probabilities(&[1.0, 2.0, 2.0]));
-        assert!((one.iter().map(|log| log.exp()).sum::<f64>() - 1.0).abs() < 1e-12);
-        assert!(divergence(&one, &one).abs() < 1e-12 && divergence(&one, &other) > 0.01);
-        assert_eq!((likeliest(&one), likeliest(&[5.0, 5.0])), (2, 0));
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::cli::output;
 use crate::domain::{Collection, Language};
+use crate::inference::{ReadAheadOptions, kept_pieces};
 use crate::ingest::{FileState, Forgotten, ForgottenDocument, KnownFile, LastRun, Manifest};
 
 #[derive(Serialize)]
@@ -23,9 +24,19 @@ struct Status<'a> {
     passages: usize,
     languages: BTreeMap<Language, Counts>,
     last_run: Option<LastRun>,
+    /// `None`: nothing is read ahead.
+    read_ahead: Option<ReadAhead>,
     forgotten: Vec<ForgottenDocument>,
     collections: Vec<CollectionStatus<'a>>,
     files: Vec<FileStatus<'a>>,
+}
+
+/// Passages that the model has read before anybody asked.
+#[derive(Serialize)]
+struct ReadAhead {
+    passages: usize,
+    bytes: u64,
+    bytes_max: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -109,6 +120,10 @@ pub(super) fn print(app: &App, json: bool) -> anyhow::Result<()> {
         passages: summary.passages,
         languages: by_language(files.iter()),
         last_run: LastRun::read(&store),
+        read_ahead: app.read_ahead().map(|ReadAheadOptions { folder, bytes_max, .. }| {
+            let (passages, bytes) = kept_pieces(&folder);
+            ReadAhead { passages, bytes, bytes_max }
+        }),
         forgotten: Forgotten::of(&store)?.documents().cloned().collect(),
         collections: manifest.settings().map(|collection| CollectionStatus::of(collection, &files)).collect(),
         files,
@@ -138,6 +153,11 @@ fn print_text(status: &Status<'_>, now: u64) -> anyhow::Result<()> {
                 run.removed
             ),
         })?;
+    }
+    if let Some(ReadAhead { passages, bytes, bytes_max }) = &status.read_ahead {
+        let gigabytes = |bytes: &u64| *bytes as f64 / 1e9;
+        let (taken, most) = (gigabytes(bytes), gigabytes(bytes_max));
+        output::line(format!("{passages} passages read ahead, in {taken:.1} of {most:.1} GB"))?;
     }
     for name in &status.forgotten {
         output::line(format!("forgotten: {} of {}", name.path, name.collection))?;

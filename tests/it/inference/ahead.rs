@@ -1,13 +1,13 @@
 //! Passages that are read before anybody asks.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cervella::domain::PassageId;
 use cervella::inference::{
-    AheadPassage, ChatMessage, ChatRole, Engine, EngineOptions, GenerateRequest, PieceFormat, ReadAheadOptions,
-    forget_pieces, kept_pieces,
+    AheadPassage, AheadPrompt, ChatMessage, ChatRole, Engine, EngineOptions, GenerateRequest, PieceFormat,
+    ReadAheadOptions, forget_pieces, kept_pieces,
 };
 
 use super::engine::{collect, request};
@@ -20,7 +20,10 @@ const PASSAGES: u8 = 24;
 
 fn options(model: &Path, folder: &Path, bytes_max: u64) -> EngineOptions {
     let format = PieceFormat::Int8;
-    let read_ahead = ReadAheadOptions { folder: folder.to_owned(), bytes_max, format, share_anew: 0.15 };
+    options_with(model, ReadAheadOptions { folder: folder.to_owned(), bytes_max, format, share_anew: 0.15 })
+}
+
+fn options_with(model: &Path, read_ahead: ReadAheadOptions) -> EngineOptions {
     EngineOptions {
         context_tokens_max: CONTEXT_TOKENS,
         slots: 1,
@@ -45,16 +48,16 @@ fn question(passages: &[u8]) -> GenerateRequest {
     }
     text.push_str("\nQuestion: when is lunch?");
     let messages = vec![ChatMessage::new(ChatRole::System, "Answer."), ChatMessage::new(ChatRole::User, text)];
-    GenerateRequest { messages, ahead, ..request("", 40) }
+    GenerateRequest { messages, ahead: AheadPrompt { passages: ahead, tokens_max: usize::MAX }, ..request("", 40) }
 }
 
 fn exact(request: &GenerateRequest) -> GenerateRequest {
-    GenerateRequest { ahead: Vec::new(), ..request.clone() }
+    GenerateRequest { ahead: AheadPrompt::default(), ..request.clone() }
 }
 
 /// Wants the passages read, and waits until they are.
 fn read(engine: &Engine, request: &GenerateRequest) {
-    engine.read_ahead(&request.messages, &request.ahead).unwrap().expect("passages are read ahead");
+    engine.read_ahead(&request.messages, &request.ahead.passages).unwrap().expect("passages are read ahead");
     while engine.unread_ahead() > 0 {
         std::thread::yield_now();
     }
@@ -75,11 +78,11 @@ fn passages_are_read_once_and_exact_prompts_stay_as_they_are() {
     let asked = question(&[1, 2, 3]);
     let before = collect(engine.submit(exact(&asked)).unwrap()).1;
     let whole = engine.prompt_tokens(&asked.messages).unwrap();
-    let at_first = engine.read_ahead(&asked.messages, &asked.ahead).unwrap().unwrap();
+    let at_first = engine.read_ahead(&asked.messages, &asked.ahead.passages).unwrap().unwrap().total();
     assert!(at_first > whole * 9 / 10, "{at_first} of {whole}");
     read(&engine, &asked);
     assert_eq!(kept_pieces(folder.path()).0, 3);
-    let left = engine.read_ahead(&asked.messages, &asked.ahead).unwrap().unwrap();
+    let left = engine.read_ahead(&asked.messages, &asked.ahead.passages).unwrap().unwrap().total();
     assert!(left < whole / 4, "{left} of {whole}");
 
     let (cached, first) = afresh(&engine, &asked);
@@ -99,6 +102,111 @@ fn passages_are_read_once_and_exact_prompts_stay_as_they_are() {
     assert!(cached < whole / 2, "{cached} of {whole}");
     read(&engine, &asked);
     assert_eq!(afresh(&engine, &asked).1, first);
+}
+
+#[test]
+fn what_the_time_leaves_goes_to_reading_passages_anew() {
+    let (_model, model) = TinyModel::new().written();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(options(&model, folder.path(), 1 << 30)).unwrap();
+    let asked = question(&[1, 2, 3]);
+    read(&engine, &asked);
+    let costs = engine.read_ahead(&asked.messages, &asked.ahead.passages).unwrap().unwrap();
+    let whole = engine.prompt_tokens(&asked.messages).unwrap();
+    // The first stands where it was read; of the others at least the number is read anew.
+    assert!(costs.passages[0] == 0 && (1..whole / 10).contains(&costs.passages[1]), "{costs:?}");
+    let computed = |tokens_max: usize| {
+        let mut hasty = asked.clone();
+        hasty.ahead.tokens_max = tokens_max;
+        collect(engine.submit(exact(&question(&[200]))).unwrap());
+        whole - collect(engine.submit(hasty).unwrap()).0.unwrap()
+    };
+    // The rules are still there from before.
+    let rules = costs.total() - computed(0);
+    let (least, some, most) = (computed(0), computed(costs.total() + 60), computed(usize::MAX));
+    assert!(least < some && some < most, "{least}, {some}, {most}");
+    assert!(some <= costs.total() + 60 - rules + 2, "{some} of {costs:?}");
+}
+
+/// What the trials of a model came to: how far prompts were from the whole ones, put together and with one passage alone.
+fn trials(folder: &Path) -> (PathBuf, Vec<(f64, f64)>) {
+    loop {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.into_iter().find(|path| path.to_string_lossy().contains("/trials-"));
+        if let Some(path) = file
+            && let Ok(outcomes) = serde_json::from_slice::<Vec<serde_json::Value>>(&std::fs::read(&path).unwrap())
+        {
+            let of = |outcome: &serde_json::Value, name: &str| outcome[name].as_f64().unwrap();
+            let outcomes = outcomes.iter().map(|outcome| (of(outcome, "ahead"), of(outcome, "first_alone")));
+            return (path, outcomes.collect());
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn prompts_put_together_are_compared_with_whole_ones_and_given_up_where_they_do_harm() {
+    let (_model, model) = TinyModel::new().written();
+    let folder = tempfile::tempdir().unwrap();
+    let read_ahead = ReadAheadOptions {
+        folder: folder.path().to_owned(),
+        bytes_max: 1 << 30,
+        format: PieceFormat::F16,
+        share_anew: 1.0,
+    };
+    let engine = Engine::start(options_with(&model, read_ahead.clone())).unwrap();
+    let asked = question(&[1, 2, 3]);
+    read(&engine, &asked);
+    collect(engine.submit(asked.clone()).unwrap());
+    let (path, outcomes) = trials(folder.path());
+    // Read anew whole, they are what they would have been.
+    assert!(matches!(outcomes[..], [(ahead, first_alone)] if ahead < 1e-3 && first_alone > 2e-3), "{outcomes:?}");
+    assert!(engine.reads_ahead());
+    drop(engine);
+
+    let harm = serde_json::json!({ "ahead": 0.5, "first_alone": 0.4 });
+    std::fs::write(&path, serde_json::json!([harm, harm, harm, harm]).to_string()).unwrap();
+    let engine = Engine::start(options_with(&model, read_ahead)).unwrap();
+    assert!(!engine.reads_ahead() && engine.ahead().is_none());
+    assert_eq!(engine.read_ahead(&asked.messages, &asked.ahead.passages).unwrap(), None);
+    let whole = engine.prompt_tokens(&asked.messages).unwrap();
+    let (cached, _) = afresh(&engine, &asked);
+    assert!(cached < whole / 4, "{cached} of {whole}");
+}
+
+#[test]
+fn what_is_wanted_later_is_read_after_what_was_asked_for_and_only_where_there_is_room() {
+    let (_model, model) = TinyModel::new().written();
+    let folder = tempfile::tempdir().unwrap();
+    let one = {
+        let engine = Engine::start(options(&model, folder.path(), 1 << 30)).unwrap();
+        read(&engine, &question(&[9]));
+        kept_pieces(folder.path()).1
+    };
+    forget_pieces(folder.path(), |_| false);
+    let engine = Engine::start(options(&model, folder.path(), 2 * one + one / 2)).unwrap();
+    assert_eq!(engine.expected_passages(), [PassageId([9; 16])]);
+    // While a question is coming nothing is read.
+    let coming = engine.coming().unwrap();
+    let later = |passage: u8| {
+        let asked = question(&[passage]);
+        let mut room = engine.room_ahead().unwrap();
+        engine.read_later(&asked.messages, &asked.ahead.passages, &mut room).unwrap()
+    };
+    assert!(later(1) && later(2) && !later(3) && later(1));
+    let asked = question(&[4]);
+    engine.read_ahead(&asked.messages, &asked.ahead.passages).unwrap();
+    assert_eq!((engine.unread_ahead(), kept_pieces(folder.path()).0), (3, 0));
+    drop(coming);
+    while engine.unread_ahead() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(kept_pieces(folder.path()).0, 2);
+    let is_read = |passage: u8| {
+        let asked = question(&[passage]);
+        engine.read_ahead(&asked.messages, &asked.ahead.passages).unwrap().unwrap().passages == [0]
+    };
+    assert!(is_read(4) && is_read(1) && !is_read(2));
 }
 
 #[test]
@@ -141,7 +249,7 @@ fn child() {
     let engine = Engine::start(options(Path::new(&model), Path::new(&folder), 1 << 30)).unwrap();
     for passage in 0..PASSAGES {
         let asked = question(&[passage]);
-        engine.read_ahead(&asked.messages, &asked.ahead).unwrap();
+        engine.read_ahead(&asked.messages, &asked.ahead.passages).unwrap();
     }
     loop {
         let left = engine.unread_ahead();

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cervella::inference::{
-    ChatMessage, ChatRole, Engine, EngineOptions, FinishReason, GenerateRequest, GenerationEvent, InferenceError,
-    SamplingOptions,
+    AheadPrompt, ChatMessage, ChatRole, Engine, EngineOptions, FinishReason, GenerateRequest, GenerationEvent,
+    InferenceError, SamplingOptions,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc::Receiver;
@@ -26,7 +26,7 @@ fn engine(queue_max: usize) -> (TempDir, Engine) {
 pub fn request(question: &str, new_tokens_max: usize) -> GenerateRequest {
     GenerateRequest {
         messages: vec![ChatMessage::new(ChatRole::User, question)],
-        ahead: Vec::new(),
+        ahead: AheadPrompt::default(),
         new_tokens_max,
         sampling: SamplingOptions::default(),
         stop: Vec::new(),

@@ -14,8 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::statvfs;
 
-use super::kv::{KvShape, Piece, PieceFormat, PieceShape};
+use super::uses::Uses;
 use crate::domain::PassageId;
+use crate::inference::kv::{KvShape, Piece, PieceFormat, PieceShape};
 
 const MAGIC: &[u8; 8] = b"CERVPKV1";
 const HEADER_BYTES: usize = 8 + 32 + 4 + 4;
@@ -25,6 +26,8 @@ const DISK_FREE_MIN_BYTES: u64 = 2_000_000_000;
 const LEFT_AFTER: Duration = Duration::from_secs(600);
 const EXTENSION: &str = "kv";
 const PARTIAL: &str = "partial";
+/// Beside the pieces.
+const USES: &str = "uses.json";
 
 /// What a piece is asked for by.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,26 @@ pub(super) struct Shelf {
     model: KvShape,
     format: PieceFormat,
     bytes_max: u64,
+    uses: Uses,
+}
+
+/// A file of a piece.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct KeptFile {
+    used: SystemTime,
+    bytes: u64,
+    path: PathBuf,
+}
+
+impl KeptFile {
+    fn of(path: PathBuf) -> Option<Self> {
+        let details = fs::metadata(&path).ok()?;
+        Some(KeptFile { used: details.modified().ok()?, bytes: details.len(), path })
+    }
+
+    fn passage(&self) -> Option<PassageId> {
+        passage_of(&self.path)
+    }
 }
 
 impl Shelf {
@@ -58,7 +81,13 @@ impl Shelf {
         for path in files(&folder, PARTIAL).filter(|path| is_left(path)) {
             remove(&path);
         }
-        Shelf { folder, identity, model, format, bytes_max }
+        let uses = Uses::open(folder.join(USES));
+        Shelf { folder, identity, model, format, bytes_max, uses }
+    }
+
+    /// How often passages are found.
+    pub(super) fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// What was read of a passage; `None`: nothing, or nothing that can be used. That it was asked for counts as its use.
@@ -81,21 +110,44 @@ impl Shelf {
         self.path(key.passage, &self.hash(key)).is_file()
     }
 
-    /// Whether a piece of so many positions has any place here.
-    pub(super) fn has_room_for(&self, positions: usize) -> bool {
-        (HEADER_BYTES + PieceShape::of(&self.model, positions, self.format).bytes()) as u64 <= self.bytes_max
+    /// Whether a piece of so many positions of a passage has a place here, or gets one from passages that are expected to be
+    /// asked for less.
+    pub(super) fn has_place_for(&self, passage: PassageId, positions: usize) -> bool {
+        self.to_go(passage, self.file_bytes(positions)).is_some()
     }
 
-    /// Keeps a piece, in the place of those that were not used for longest if there is no other.
+    /// Whether all pieces together may be so large as one of so many positions.
+    pub(super) fn may_hold(&self, positions: usize) -> bool {
+        self.file_bytes(positions) <= self.bytes_max
+    }
+
+    /// Passages whose pieces lie here, and their bytes together.
+    pub(super) fn kept(&self) -> (usize, u64) {
+        kept_pieces(&self.folder)
+    }
+
+    /// Bytes that are not taken.
+    pub(super) fn room(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.files().map(|file| file.bytes).sum())
+    }
+
+    /// On the disk, for a piece of so many positions.
+    pub(super) fn file_bytes(&self, positions: usize) -> u64 {
+        (HEADER_BYTES + PieceShape::of(&self.model, positions, self.format).bytes()) as u64
+    }
+
+    /// Keeps a piece, in the place of those that are expected to be asked for less if there is no other, and of those that were
+    /// not used for longest first. Returns whether it has one.
     ///
     /// # Errors
     /// The disk's. Nothing of it is kept then.
-    pub(super) fn put(&self, key: PieceKey<'_>, piece: &Piece) -> io::Result<()> {
+    pub(super) fn put(&self, key: PieceKey<'_>, piece: &Piece) -> io::Result<bool> {
         fs::create_dir_all(&self.folder)?;
         let hash = self.hash(key);
         let path = self.path(key.passage, &hash);
         let bytes = (HEADER_BYTES + piece.bytes().len()) as u64;
-        self.make_room(bytes);
+        let Some(to_go) = self.to_go(key.passage, bytes) else { return Ok(false) };
+        to_go.iter().for_each(|path| remove(path));
         let disk = statvfs(&self.folder)?;
         if disk.f_bavail * disk.f_frsize < bytes + DISK_FREE_MIN_BYTES {
             return Err(io::Error::other("less than 2 GB of the disk are free"));
@@ -116,7 +168,7 @@ impl Shelf {
         if written.is_err() {
             remove(&partial);
         }
-        written
+        written.map(|()| true)
     }
 
     /// Removes what is kept of a passage.
@@ -128,22 +180,35 @@ impl Shelf {
         self.format
     }
 
-    fn make_room(&self, bytes: u64) {
-        let mut kept: Vec<(SystemTime, u64, PathBuf)> = files(&self.folder, EXTENSION)
-            .filter_map(|path| {
-                let details = fs::metadata(&path).ok()?;
-                Some((details.modified().ok()?, details.len(), path))
-            })
-            .collect();
-        kept.sort();
-        let mut used: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, freed, path) in kept {
+    /// What has to go to make room for so many bytes of a passage; `None`: others are expected to be asked for as much.
+    fn to_go(&self, passage: PassageId, bytes: u64) -> Option<Vec<PathBuf>> {
+        if bytes > self.bytes_max {
+            return None;
+        }
+        let expected = |file: &KeptFile| file.passage().map_or(0.0, |id| self.uses.expected(id));
+        let mut kept: Vec<(f64, KeptFile)> = self.files().map(|file| (expected(&file), file)).collect();
+        let mut used: u64 = kept.iter().map(|(_, file)| file.bytes).sum();
+        if used + bytes <= self.bytes_max {
+            return Some(Vec::new());
+        }
+        kept.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        let own = self.uses.expected(passage);
+        let mut to_go = Vec::new();
+        for (expected, file) in kept {
             if used + bytes <= self.bytes_max {
                 break;
             }
-            remove(&path);
-            used -= freed;
+            if expected >= own {
+                return None;
+            }
+            used -= file.bytes;
+            to_go.push(file.path);
         }
+        Some(to_go)
+    }
+
+    fn files(&self) -> impl Iterator<Item = KeptFile> + use<> {
+        files(&self.folder, EXTENSION).filter_map(KeptFile::of)
     }
 
     fn path(&self, passage: PassageId, hash: &[u8; 32]) -> PathBuf {
@@ -168,10 +233,7 @@ impl Shelf {
 
 /// Removes what was read of passages that are no longer in the index, whatever model read it. Returns how many files that were.
 pub fn forget_pieces(folder: &Path, is_kept: impl Fn(PassageId) -> bool) -> usize {
-    let gone = files(folder, EXTENSION).filter(|path| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        name.split('-').next().and_then(|id| id.parse().ok()).is_none_or(|id| !is_kept(id))
-    });
+    let gone = files(folder, EXTENSION).filter(|path| passage_of(path).is_none_or(|id| !is_kept(id)));
     gone.inspect(|path| remove(path)).count()
 }
 
@@ -180,6 +242,11 @@ pub fn kept_pieces(folder: &Path) -> (usize, u64) {
     files(folder, EXTENSION)
         .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
         .fold((0, 0), |(files, bytes), more| (files + 1, bytes + more))
+}
+
+/// By the name of its file.
+fn passage_of(path: &Path) -> Option<PassageId> {
+    path.file_name()?.to_str()?.split('-').next()?.parse().ok()
 }
 
 /// The piece in a file, if it is there as it was written.
@@ -275,20 +342,29 @@ mod tests {
     }
 
     #[test]
-    fn those_that_were_not_used_for_longest_make_room() {
+    fn those_that_are_asked_for_least_make_room() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = (HEADER_BYTES + piece(2).bytes().len()) as u64;
         let shelf = shelf(folder.path(), 2 * bytes + bytes / 2);
-        assert!(shelf.has_room_for(4) && !shelf.has_room_for(40));
-        let keys = [1, 2, 3].map(|n| key(n, &[1], &[2, 3]));
-        shelf.put(keys[0], &piece(2)).unwrap();
-        shelf.put(keys[1], &piece(2)).unwrap();
+        assert!(shelf.may_hold(4) && !shelf.may_hold(40));
+        let keys = [1, 2, 3, 4].map(|n| key(n, &[1], &[2, 3]));
+        let held = || keys.map(|key| shelf.holds(key));
+        assert!(shelf.put(keys[0], &piece(2)).unwrap() && shelf.put(keys[1], &piece(2)).unwrap());
+        assert_eq!(shelf.room(), bytes / 2);
+        // Nobody asks for it more than for the others.
+        assert!(!shelf.has_place_for(keys[2].passage, 2) && !shelf.put(keys[2], &piece(2)).unwrap());
         // Clocks of file systems are coarse.
         let earlier = SystemTime::now() - Duration::from_secs(60);
         let used = File::open(shelf.path(keys[1].passage, &shelf.hash(keys[1]))).unwrap();
         used.set_modified(earlier).unwrap();
-        shelf.put(keys[2], &piece(2)).unwrap();
-        assert_eq!(keys.map(|key| shelf.holds(key)), [true, false, true]);
+        shelf.uses().note(keys[2].passage);
+        assert!(shelf.has_place_for(keys[2].passage, 2) && shelf.put(keys[2], &piece(2)).unwrap());
+        assert_eq!(held(), [true, false, true, false]);
+        for asked in [0, 0, 3] {
+            shelf.uses().note(keys[asked].passage);
+        }
+        assert!(shelf.put(keys[3], &piece(2)).unwrap());
+        assert_eq!(held(), [true, false, false, true]);
         assert_eq!(kept_pieces(folder.path()), (2, 2 * bytes));
     }
 
@@ -297,7 +373,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let shelf = shelf(folder.path(), 1 << 20);
         let keys = [1, 2].map(|n| key(n, &[1], &[2, 3]));
-        keys.iter().for_each(|key| shelf.put(*key, &piece(2)).unwrap());
+        assert!(keys.iter().all(|key| shelf.put(*key, &piece(2)).unwrap()));
         assert_eq!(forget_pieces(folder.path(), |id| id == PassageId([2; 16])), 1);
         assert_eq!(keys.map(|key| shelf.holds(key)), [false, true]);
         let partial = folder.path().join("x.partial");

@@ -1,0 +1,65 @@
+//! Which passages the model reads before anybody asks, and where what it read lies.
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{App, AppError};
+use crate::answer::begun_with;
+use crate::inference::{Engine, PieceFormat, ReadAheadOptions, forget_pieces};
+use crate::retrieval::{Generation, IndexedPassage};
+use crate::settings::PassageKvPrecision;
+
+/// Passages that are read though nobody asked for them yet, at most.
+const SAMPLE_MAX: usize = 4096;
+
+impl App {
+    /// Where what the model has read of passages lies.
+    pub fn passage_kv_folder(&self) -> PathBuf {
+        self.data.join("passage_kv")
+    }
+
+    /// Gives back the disk that is taken by what was read of passages that are no longer in the index.
+    pub fn forget_pieces(&self, generation: &Generation) {
+        let files = forget_pieces(&self.passage_kv_folder(), |id| generation.holds(id));
+        if files > 0 {
+            tracing::info!(files, "what was read of passages that are gone was removed");
+        }
+    }
+
+    /// How passages are read ahead; `None`: they are not.
+    pub fn read_ahead(&self) -> Option<ReadAheadOptions> {
+        let settings = &self.settings.inference;
+        let format = match settings.passage_kv {
+            PassageKvPrecision::F16 => PieceFormat::F16,
+            PassageKvPrecision::Int8 => PieceFormat::Int8,
+            PassageKvPrecision::Int4 => PieceFormat::Int4,
+        };
+        (settings.passage_kv_gb > 0).then(|| ReadAheadOptions {
+            folder: self.passage_kv_folder(),
+            bytes_max: settings.passage_kv_gb as u64 * 1_000_000_000,
+            format,
+            share_anew: settings.passage_anew,
+        })
+    }
+}
+
+/// Wants passages read as long as there is room: those that questions found before, the most expected first, then some from all over
+/// the index. Returns how many wait to be read.
+///
+/// # Errors
+/// The index cannot be read.
+pub fn want_passages(engine: &Engine, generation: &Generation, stop: &CancellationToken) -> Result<usize, AppError> {
+    let Some(mut room) = engine.room_ahead() else { return Ok(0) };
+    let expected = engine.expected_passages().into_iter().filter_map(|id| generation.passage(id).transpose());
+    let mut want = |passage: Result<IndexedPassage, _>| -> Result<bool, AppError> {
+        let (messages, passages) = begun_with(&passage?)?;
+        Ok(!stop.is_cancelled() && engine.read_later(&messages, &passages, &mut room)?)
+    };
+    for passage in expected.chain(generation.sample(SAMPLE_MAX)?.into_iter().map(Ok)) {
+        if !want(passage)? {
+            break;
+        }
+    }
+    Ok(engine.unread_ahead())
+}

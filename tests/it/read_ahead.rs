@@ -1,0 +1,58 @@
+//! Passages that the demo model reads before anybody asks, as an admin sees it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{cervella, handbook, json, root, run, stdout};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn command(data: &Path) -> Command {
+    let mut command = cervella(data);
+    command.env("CERVELLA__KNOWLEDGE__FOLDERS", root().join("knowledge"));
+    command
+}
+
+fn pieces(data: &Path) -> usize {
+    let files = std::fs::read_dir(data.join("passage_kv")).into_iter().flatten().flatten();
+    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "kv")).count()
+}
+
+#[test]
+fn an_admin_has_passages_read_and_stops_when_it_is_enough() {
+    let Some(data) = handbook() else { return };
+    let refused = run(command(data).args(["index", "--read-ahead"]));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`inference.passage_kv_gb` is 0"));
+
+    let with_room = || {
+        let mut command = command(data);
+        command.env("CERVELLA__INFERENCE__PASSAGE_KV_GB", "1");
+        command
+    };
+    let mut reading = with_room();
+    let log = data.join("read-ahead.log");
+    reading.args(["index", "--read-ahead"]).stderr(std::fs::File::create(&log).expect("made"));
+    let mut reading = reading.spawn().expect("the program starts");
+    let start = Instant::now();
+    while pieces(data) < 2 {
+        assert!(start.elapsed() < PATIENCE, "nothing is read");
+        assert!(reading.try_wait().expect("it runs").is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&reading), Signal::INT).expect("it runs");
+    assert_eq!(reading.wait().expect("it ends").code(), Some(0));
+    let said = std::fs::read_to_string(&log).expect("readable");
+    assert!(said.contains("passages are read ahead") && said.contains("were left"), "{said}");
+
+    let status = json(with_room().args(["index", "status", "--json"]));
+    assert_eq!(status["read_ahead"]["passages"].as_u64(), Some(pieces(data) as u64));
+    assert!(stdout(with_room().args(["index", "status"])).contains("passages read ahead, in "));
+    let examined = String::from_utf8(run(with_room().arg("doctor")).stdout).expect("UTF-8");
+    assert!(examined.contains("room for about "), "{examined}");
+    // Whoever does not read ahead is not told of it.
+    assert!(json(command(data).args(["index", "status", "--json"]))["read_ahead"].is_null());
+}
