@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,8 @@ pub struct Indexing {
     /// `None` where answers are quotes.
     engine: Option<Arc<Engine>>,
     is_running: AtomicBool,
+    /// There is a new live index.
+    adopted: Notify,
     /// Name of the newest index, if it is not for us or cannot be opened.
     refused: Mutex<String>,
     stop: CancellationToken,
@@ -39,12 +42,28 @@ pub struct Indexing {
 
 impl Indexing {
     pub fn new(app: App, answerer: Arc<Answerer>, engine: Option<Arc<Engine>>, stop: CancellationToken) -> Arc<Self> {
-        let (is_running, refused) = (AtomicBool::new(false), Mutex::default());
-        Arc::new(Indexing { app, answerer, engine, is_running, refused, stop })
+        let (is_running, adopted, refused) = (AtomicBool::new(false), Notify::new(), Mutex::default());
+        Arc::new(Indexing { app, answerer, engine, is_running, adopted, refused, stop })
     }
 
-    /// Has passages of the live index read ahead, and gives back the disk that was taken by those that are gone. Blocks.
-    pub fn read_ahead(&self) {
+    /// Has passages of the live index read ahead, at once and whenever there is a new one, until the service stops.
+    pub async fn keep_reading_ahead(self: Arc<Self>) {
+        loop {
+            let indexing = Arc::clone(&self);
+            let wanted = tokio::task::spawn_blocking(move || indexing.want_passages()).await;
+            if let Err(error) = wanted {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "looking for passages to read ahead panicked"
+                );
+            }
+            if self.stop.run_until_cancelled(self.adopted.notified()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn want_passages(&self) {
         let generation = self.answerer.searcher().generation();
         self.app.forget_pieces(&generation);
         let Some(engine) = self.engine.as_ref().filter(|engine| engine.reads_ahead()) else { return };
@@ -58,7 +77,7 @@ impl Indexing {
 
     /// How much of it is read ahead; `None`: nothing is.
     pub fn ahead(&self) -> Option<ReadAheadStanding> {
-        let AheadStanding { waiting, kept, kept_bytes } = self.engine.as_ref()?.ahead()?;
+        let AheadStanding { waiting, kept, kept_bytes, .. } = self.engine.as_ref()?.ahead()?;
         Some(ReadAheadStanding { kept, kept_bytes, waiting })
     }
 
@@ -108,7 +127,8 @@ impl Indexing {
         }
         searcher.adopt(successor);
         // What is being read of a passage is compared with the live index when it is kept: so after it is live.
-        self.read_ahead();
+        self.app.forget_pieces(&searcher.generation());
+        self.adopted.notify_one();
         Ok(true)
     }
 

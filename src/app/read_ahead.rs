@@ -1,16 +1,19 @@
 //! Which passages the model reads before anybody asks, and where what it read lies.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError};
 use crate::answer::begun_with;
+use crate::domain::Language;
 use crate::inference::{Engine, PieceFormat, ReadAheadOptions, forget_pieces};
+use crate::prompt;
 use crate::retrieval::{Generation, IndexedPassage};
 use crate::settings::PassageKvPrecision;
 
-/// Passages that are read though nobody asked for them yet, at most.
+/// Passages that wait to be read though nobody asked for them yet, at most.
 const SAMPLE_MAX: usize = 4096;
 
 impl App {
@@ -40,12 +43,39 @@ impl App {
             bytes_max: settings.passage_kv_gb as u64 * 1_000_000_000,
             format,
             share_anew: settings.passage_anew,
+            edition: edition(),
+            tries_out: true,
         })
+    }
+
+    /// Has an engine keep nothing of passages that leave the live index while it reads.
+    ///
+    /// # Errors
+    /// There is no index.
+    pub fn keep_only_current(&self, engine: &Engine) -> Result<(), AppError> {
+        let store = self.index_store();
+        let live = Mutex::new(store.open_current()?);
+        engine.keep_only(move |id| {
+            let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+            if store.current_name().is_ok_and(|name| name != live.name())
+                && let Ok(newer) = store.open_current()
+            {
+                *live = newer;
+            }
+            live.holds(id)
+        });
+        Ok(())
     }
 }
 
+/// Of the rules in all languages: what the model has read behind others is of no use.
+fn edition() -> String {
+    let rules = [Language::Italian, Language::English].map(|language| prompt::system(language).unwrap_or_default());
+    blake3::hash(rules.concat().as_bytes()).to_hex().to_string()
+}
+
 /// Wants passages read as long as there is room: those that questions found before, the most expected first, then some from all over
-/// the index. Returns how many wait to be read.
+/// the index. Whatever else nobody asked for waits no longer. Returns how many wait to be read.
 ///
 /// # Errors
 /// The index cannot be read.

@@ -30,7 +30,7 @@ impl BenchCommand {
             BenchCommand::Generate(bench) => bench.run(),
             BenchCommand::Embed(bench) => bench.run(app),
             BenchCommand::Perplexity(bench) => bench.run(),
-            BenchCommand::ReadAhead(bench) => bench.run(),
+            BenchCommand::ReadAhead(bench) => bench.run(app),
             BenchCommand::Search(bench) => bench.run(app),
             BenchCommand::Speculate(bench) => bench.run(app),
         }

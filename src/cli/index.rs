@@ -33,8 +33,8 @@ pub(super) struct IndexArguments {
     /// Make the new index live only if these questions find their documents as well as before
     #[arg(long, value_name = "GOLDEN.jsonl")]
     check: Option<PathBuf>,
-    /// Then have the answer model read passages before anybody asks, as many as there is room for (`inference.passage_kv_gb`); Ctrl-C ends
-    /// it, and what was read stays
+    /// Then have the answer model read passages before anybody asks, as many as there is room for (`inference.passage_kv_gb`), but no more
+    /// than 4,096 that no question found yet; Ctrl-C ends it, and what was read stays
     #[arg(long, conflicts_with = "check")]
     read_ahead: bool,
     /// Print the report as JSON

@@ -1,5 +1,7 @@
 //! A folder for what a measurement writes.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -8,9 +10,11 @@ use anyhow::Context;
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("cervella-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    /// In the data folder, where there is room and nobody else looks: what is written may be made of documents.
+    pub(super) fn new(data: &Path) -> anyhow::Result<Self> {
+        let folder = data.join(format!("measuring-{}", std::process::id()));
+        let made = std::fs::create_dir_all(data).and_then(|()| DirBuilder::new().mode(0o700).create(&folder));
+        made.with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Scratch(folder))
     }
 

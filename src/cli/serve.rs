@@ -30,10 +30,7 @@ impl ServeArguments {
         let mut chats = None;
         if let Some(loaded) = load_indexed(&app, &stop).await? {
             tokio::spawn(note_running(Arc::clone(app.meter()), stop.clone()));
-            tokio::task::spawn_blocking({
-                let indexing = Arc::clone(&loaded.indexing);
-                move || indexing.read_ahead()
-            });
+            tokio::spawn(Arc::clone(&loaded.indexing).keep_reading_ahead());
             chats = app.open_chats(&loaded, &stop).await?;
             page.ready(&loaded, chats.as_ref(), &stop);
             page.watch_over(&loaded, &stop);

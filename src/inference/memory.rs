@@ -12,8 +12,8 @@ use super::worker::EngineOptions;
 
 /// Memory of a step and of everything else that is neither weights nor caches, roughly.
 const OTHER_BYTES: u64 = 300 << 20;
-/// Positions of a passage that is being read ahead with the rules, and of the passages of a prompt that waits, roughly.
-const AHEAD_POSITIONS: usize = 1024;
+/// Positions of what is being read ahead or tried out, and of the passages of a prompt that waits, roughly.
+pub(super) const AHEAD_POSITIONS: usize = 2048;
 
 /// What an engine takes of this machine's memory when all its slots are full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -378,7 +378,7 @@ fn load(options: &EngineOptions, slots: usize) -> Result<(Loaded, Scheduler)> {
     let kept = KeptPrefixes::open(&config, options.kv_format, identity, kept);
     let ahead = options
         .read_ahead
-        .clone()
+        .as_ref()
         .map(|options| Arc::new(Ahead::new(options, identity, config.kv_shape(context_tokens, KvFormat::F16))));
     let stem = || options.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let model_name = file.text("general.name").map(str::to_owned).or_else(stem).unwrap_or_default();

@@ -357,7 +357,9 @@ impl Default for TelemetrySettings {
 
 fn is_web_address(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    host.is_some_and(|host| host.starts_with(|c: char| c.is_alphanumeric() || c == '['))
+    let is_closed = |host: &str| !host.starts_with('[') || host.contains(']');
+    host.is_some_and(|host| host.starts_with(|c: char| c.is_alphanumeric() || c == '[') && is_closed(host))
+        && text.chars().all(|c| c.is_ascii_graphic())
 }
 
 pub(super) fn is_subject(text: &str) -> bool {

@@ -68,7 +68,7 @@ const TALKATIVE: &[&str] = &[
 ];
 
 /// Sends logs to stderr, and spans to a collector where there is one, for as long as what is returned lives. `RUST_LOG` overrides
-/// the verbosity of Cervella itself. Libraries are heard when they warn, and those that would tell a secret never.
+/// the verbosity of both. Libraries are heard when they warn, and those that would tell a secret never.
 ///
 /// # Errors
 /// The collector's address is none.

@@ -1,7 +1,7 @@
 //! Passages that the demo model reads before anybody asks, as an admin sees it.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +21,16 @@ fn pieces(data: &Path) -> usize {
     files.filter(|file| file.path().extension().is_some_and(|extension| extension == "kv")).count()
 }
 
+/// Ends with the test, whatever becomes of it.
+struct Reading(Child);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn an_admin_has_passages_read_and_stops_when_it_is_enough() {
     let Some(data) = handbook() else { return };
@@ -36,15 +46,15 @@ fn an_admin_has_passages_read_and_stops_when_it_is_enough() {
     let mut reading = with_room();
     let log = data.join("read-ahead.log");
     reading.args(["index", "--read-ahead"]).stderr(std::fs::File::create(&log).expect("made"));
-    let mut reading = reading.spawn().expect("the program starts");
+    let mut reading = Reading(reading.spawn().expect("the program starts"));
     let start = Instant::now();
     while pieces(data) < 2 {
         assert!(start.elapsed() < PATIENCE, "nothing is read");
-        assert!(reading.try_wait().expect("it runs").is_none(), "it ended by itself");
+        assert!(reading.0.try_wait().expect("it runs").is_none(), "it ended by itself");
         std::thread::yield_now();
     }
-    kill_process(Pid::from_child(&reading), Signal::INT).expect("it runs");
-    assert_eq!(reading.wait().expect("it ends").code(), Some(0));
+    kill_process(Pid::from_child(&reading.0), Signal::INT).expect("it runs");
+    assert_eq!(reading.0.wait().expect("it ends").code(), Some(0));
     let said = std::fs::read_to_string(&log).expect("readable");
     assert!(said.contains("passages are read ahead") && said.contains("were left"), "{said}");
 

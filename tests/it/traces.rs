@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::Notify;
 
 use crate::http::Request;
 use crate::support::{cervella, handbook};
@@ -22,11 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const QUESTION: &str = "How many albatross nests does the travel desk refund a night?";
 
 /// What the collector was sent, as it came.
-type Received = Arc<Mutex<Vec<Bytes>>>;
+#[derive(Default)]
+struct Received {
+    bodies: Mutex<Vec<Bytes>>,
+    came: Notify,
+}
 
-async fn collector(received: Received) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-    async fn take(State(received): State<Received>, body: Bytes) -> StatusCode {
-        received.lock().expect("sound").push(body);
+async fn collector(received: Arc<Received>) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    async fn take(State(received): State<Arc<Received>>, body: Bytes) -> StatusCode {
+        received.bodies.lock().expect("sound").push(body);
+        received.came.notify_one();
         StatusCode::OK
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -78,6 +84,13 @@ impl Drop for Service {
     }
 }
 
+fn spans(received: &Received) -> Vec<Span> {
+    let bodies = received.bodies.lock().expect("sound").clone();
+    let requests = bodies.into_iter().map(|body| ExportTraceServiceRequest::decode(body).expect("OTLP"));
+    let resources = requests.flat_map(|request| request.resource_spans);
+    resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect()
+}
+
 fn text(span: &Span, key: &str) -> Option<String> {
     let attribute = span.attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
@@ -91,17 +104,18 @@ async fn a_question_is_one_trace_without_its_words() {
     let Some(data) = handbook() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let log = folder.path().join("log");
-    let received = Received::default();
+    let received = Arc::new(Received::default());
     let (address, _collector) = collector(Arc::clone(&received)).await;
     let service = Service::start(data, address, &log).await;
     let said = Request::ask("How many days of remote work are there in a week?").send(service.address).await.body;
     Request::ask(QUESTION).send(service.address).await;
+    // They are sent every few seconds.
+    while spans(&received).iter().filter(|span| span.name == "question").count() < 2 {
+        let came = tokio::time::timeout(PATIENCE, received.came.notified()).await;
+        assert!(came.is_ok(), "{:?}", spans(&received));
+    }
     service.end();
-    let bodies = received.lock().expect("sound").clone();
-    let requests = bodies.iter().map(|body| ExportTraceServiceRequest::decode(body.clone()).expect("OTLP"));
-    let resources: Vec<_> = requests.flat_map(|request| request.resource_spans).collect();
-    let spans: Vec<Span> =
-        resources.into_iter().flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect();
+    let (bodies, spans) = (received.bodies.lock().expect("sound").clone(), spans(&received));
     let questions: Vec<&Span> = spans.iter().filter(|span| span.name == "question").collect();
     assert_eq!(questions.len(), 2, "{spans:?}");
     let trace_id = text(questions[0], "trace_id").expect("what the reader sees");

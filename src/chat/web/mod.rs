@@ -129,7 +129,9 @@ async fn ready(State(room): State<Arc<Room>>) -> (StatusCode, String) {
 
 async fn metrics(State(room): State<Arc<Room>>) -> impl IntoResponse {
     let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, form)], room.answering.metrics())
+    // It looks at files.
+    let metrics = tokio::task::spawn_blocking(move || room.answering.metrics()).await;
+    metrics.map(|metrics| ([(header::CONTENT_TYPE, form)], metrics)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 async fn nothing_here(PageLanguage(language): PageLanguage) -> Refused {

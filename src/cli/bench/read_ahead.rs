@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::median;
+use crate::app::App;
 use crate::cli::scratch::Scratch;
 use crate::domain::PassageId;
 use crate::inference::{
@@ -95,15 +96,20 @@ impl ReadAheadBench {
     ///
     /// # Errors
     /// The model cannot be loaded, or there is no room for the passages.
-    pub fn run(&self) -> anyhow::Result<()> {
-        let folder = Scratch::new()?;
+    pub fn run(&self, app: &App) -> anyhow::Result<()> {
+        let folder = Scratch::new(app.data())?;
         let format = match self.format {
             Format::F16 => PieceFormat::F16,
             Format::Int8 => PieceFormat::Int8,
             Format::Int4 => PieceFormat::Int4,
         };
-        let read_ahead =
-            ReadAheadOptions { folder: folder.path().to_owned(), bytes_max: BYTES_MAX, format, share_anew: self.anew };
+        let read_ahead = ReadAheadOptions {
+            folder: folder.path().to_owned(),
+            bytes_max: BYTES_MAX,
+            format,
+            share_anew: self.anew,
+            ..ReadAheadOptions::default()
+        };
         let options = EngineOptions {
             slots: 1,
             keep_prefixes: false,

@@ -93,7 +93,7 @@ pub(super) async fn run(app: &App, questions: &[EvalQuestion], limit: usize, jso
         options.first_token_target_ms > 0,
         "answer.first_token_target_ms is 0: nobody would wait for less than the whole prompt"
     );
-    let folder = Scratch::new()?;
+    let folder = Scratch::new(app.data())?;
     let mut engine_options = app.engine_options(&app.settings().models.answer)?;
     let (mut measured, mut asked): (Vec<Vec<Measured>>, _) = (Vec::new(), Vec::new());
     let (mut prompt_tokens, mut passages) = (Vec::new(), Vec::new());
@@ -117,6 +117,8 @@ pub(super) async fn run(app: &App, questions: &[EvalQuestion], limit: usize, jso
         bytes_max: BYTES_MAX,
         format: PieceFormat::default(),
         share_anew: app.settings().inference.passage_anew,
+        // Measured to its end, whatever comes out.
+        ..ReadAheadOptions::default()
     });
     let engine =
         tokio::task::spawn_blocking(move || Engine::start(engine_options)).await.context("loading panicked")??;

@@ -7,14 +7,15 @@ mod trial;
 mod uses;
 
 use std::collections::VecDeque;
-use std::mem;
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{fs, io, mem};
 
 use super::job::{Job, PromptPassage};
 use super::kv::{KvCache, KvShape, PieceFormat};
+use super::memory::AHEAD_POSITIONS;
 use super::rope::Rope;
 use super::unread::Unread;
 use crate::domain::PassageId;
@@ -27,7 +28,7 @@ use trial::{Sample, Trials};
 const WANTED_MAX: usize = 4096;
 
 /// How passages are read ahead.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadAheadOptions {
     /// Where their pieces lie.
     pub folder: PathBuf,
@@ -36,6 +37,10 @@ pub struct ReadAheadOptions {
     pub format: PieceFormat,
     /// Of each passage but the first of a prompt, how much is read anew in its place where there is time, between 0 and 1.
     pub share_anew: f64,
+    /// Of the rules that prompts begin with: what was read behind those of another one makes room first.
+    pub edition: String,
+    /// Whether it is tried out on the first prompts whether it does harm.
+    pub tries_out: bool,
 }
 
 /// A passage that is to be read behind some rules.
@@ -52,18 +57,54 @@ impl ToRead {
     }
 }
 
-/// Bytes that passages may still take which nobody asked for yet.
+/// Passages that wait to be read.
+#[derive(Debug, Default)]
+struct WantedPassages {
+    /// Those that somebody's prompt lacked, the latest first.
+    asked: VecDeque<ToRead>,
+    /// Those that nobody asked for just now.
+    later: VecDeque<ToRead>,
+}
+
+impl WantedPassages {
+    fn len(&self) -> usize {
+        self.asked.len() + self.later.len()
+    }
+
+    fn pop(&mut self) -> Option<ToRead> {
+        self.asked.pop_front().or_else(|| self.later.pop_front())
+    }
+}
+
+/// For passages that nobody asked for yet.
 #[derive(Debug)]
-pub struct AheadRoom(u64);
+pub struct AheadRoom {
+    /// That they may still take.
+    bytes: u64,
+    /// What they are read behind, each once.
+    rules: Vec<Arc<[u32]>>,
+}
+
+impl AheadRoom {
+    fn shared(&mut self, rules: &[u32]) -> Arc<[u32]> {
+        if let Some(known) = self.rules.iter().find(|known| ***known == *rules) {
+            return known.clone();
+        }
+        self.rules.push(rules.into());
+        rules.into()
+    }
+}
 
 /// How much is read ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AheadStanding {
     /// Passages that are to be read.
     pub waiting: usize,
-    /// Passages that are, by whatever model.
+    /// Passages that are.
     pub kept: usize,
     pub kept_bytes: u64,
+    /// The disk took nothing the last time.
+    pub is_failing: bool,
 }
 
 /// What the thread of the model shares with those who ask.
@@ -71,9 +112,10 @@ pub(super) struct Ahead {
     shelf: Shelf,
     trials: Trials,
     share_anew: f64,
-    wanted: Mutex<VecDeque<ToRead>>,
+    wanted: Mutex<WantedPassages>,
     /// Passages that are read but not yet kept.
     in_work: AtomicUsize,
+    is_failing: AtomicBool,
     /// Questions that are being answered.
     coming: Arc<AtomicUsize>,
     /// Whether a passage is still in the index; nothing is kept of others.
@@ -101,15 +143,16 @@ impl Drop for Coming {
 
 impl Ahead {
     /// `identity`: of the model's file.
-    pub(super) fn new(options: ReadAheadOptions, identity: [u8; 32], model: KvShape) -> Self {
-        let ReadAheadOptions { folder, bytes_max, format, share_anew } = options;
-        let name = format!("trials-{}-{format:?}.json", &blake3::Hash::from_bytes(identity).to_hex()[..16]);
+    pub(super) fn new(options: &ReadAheadOptions, identity: [u8; 32], model: KvShape) -> Self {
+        let shelf = Shelf::open(options, identity, model);
+        let trials = options.folder.join(format!("trials-{}.json", shelf.owner()));
         Ahead {
-            trials: Trials::open(folder.join(name)),
-            shelf: Shelf::open(folder, identity, model, format, bytes_max),
-            share_anew,
+            trials: Trials::open(trials, options.tries_out),
+            shelf,
+            share_anew: options.share_anew,
             wanted: Mutex::default(),
             in_work: AtomicUsize::new(0),
+            is_failing: AtomicBool::new(false),
             coming: Arc::default(),
             current: OnceLock::new(),
         }
@@ -123,50 +166,46 @@ impl Ahead {
         passages.iter().map(|passage| passage.cost(prompt, rules, is_read(passage))).collect()
     }
 
-    /// Wants those of the passages read next that are not.
+    /// Wants those of the passages read next that are not, the first of them first.
     pub(super) fn want(&self, rules: &[u32], passages: &[PromptPassage]) {
         for passage in passages {
             self.shelf.uses().note(passage.id);
         }
-        for to_read in self.missing(rules, passages) {
-            let mut wanted = self.wanted();
-            let known = wanted.iter().position(|known| *known == to_read);
-            known.map(|at| wanted.remove(at));
-            if wanted.len() == WANTED_MAX {
-                wanted.pop_back();
-            }
-            wanted.push_front(to_read);
+        let mut wanted = self.wanted();
+        for to_read in self.missing(&rules.into(), passages).into_iter().rev() {
+            wanted.asked.retain(|known| *known != to_read);
+            wanted.asked.push_front(to_read);
         }
+        wanted.asked.truncate(WANTED_MAX);
     }
 
     /// Wants them read when there is nothing else to read, if there is room. Returns whether there is.
     pub(super) fn want_later(&self, rules: &[u32], passages: &[PromptPassage], room: &mut AheadRoom) -> bool {
-        for to_read in self.missing(rules, passages) {
+        for to_read in self.missing(&room.shared(rules), passages) {
             let mut wanted = self.wanted();
-            if wanted.contains(&to_read) {
+            if wanted.later.contains(&to_read) {
                 continue;
             }
-            let Some(left) = room.0.checked_sub(self.shelf.file_bytes(to_read.tokens.len())) else { return false };
-            if wanted.len() == WANTED_MAX {
-                return false;
-            }
-            room.0 = left;
-            wanted.push_back(to_read);
+            let left = room.bytes.checked_sub(self.shelf.file_bytes(to_read.tokens.len()));
+            let Some(left) = left.filter(|_| wanted.later.len() < WANTED_MAX) else { return false };
+            room.bytes = left;
+            wanted.later.push_back(to_read);
         }
         true
     }
 
-    /// What is neither read nor waits to be.
+    /// What is neither read nor was asked for; from now on nothing else waits.
     pub(super) fn room(&self) -> AheadRoom {
-        let waiting: u64 = self.wanted().iter().map(|waiting| self.shelf.file_bytes(waiting.tokens.len())).sum();
-        AheadRoom(self.shelf.room().saturating_sub(waiting))
+        let mut wanted = self.wanted();
+        wanted.later.clear();
+        let waiting: u64 = wanted.asked.iter().map(|waiting| self.shelf.file_bytes(waiting.tokens.len())).sum();
+        AheadRoom { bytes: self.shelf.room().saturating_sub(waiting), rules: Vec::new() }
     }
 
-    fn missing(&self, rules: &[u32], passages: &[PromptPassage]) -> Vec<ToRead> {
-        let rules: Arc<[u32]> = rules.into();
+    fn missing(&self, rules: &Arc<[u32]>, passages: &[PromptPassage]) -> Vec<ToRead> {
         let may_be_kept =
             |passage: &&PromptPassage| passage.may_be_read_ahead() && self.shelf.may_hold(passage.first.len());
-        let missing = passages.iter().filter(may_be_kept).filter(|passage| !self.shelf.holds(key(passage, &rules)));
+        let missing = passages.iter().filter(may_be_kept).filter(|passage| !self.shelf.holds(key(passage, rules)));
         missing.map(|passage| ToRead { id: passage.id, rules: rules.clone(), tokens: passage.first.clone() }).collect()
     }
 
@@ -205,7 +244,7 @@ impl Ahead {
 
     pub(super) fn standing(&self) -> AheadStanding {
         let (kept, kept_bytes) = self.shelf.kept();
-        AheadStanding { waiting: self.left(), kept, kept_bytes }
+        AheadStanding { waiting: self.left(), kept, kept_bytes, is_failing: self.is_failing.load(Ordering::Relaxed) }
     }
 
     /// Takes from the disk what there is of a prompt's passages.
@@ -221,14 +260,14 @@ impl Ahead {
         let passages = mem::take(&mut job.passages);
         let share_anew = share_anew(&job.prompt, &passages, job.request.ahead.tokens_max).min(self.share_anew);
         let read_before = passages.iter().filter(|passage| passage.piece.is_some()).count();
-        if read_before > 1 && self.trials.wants_sample() {
+        if read_before > 1 && job.prompt.len() <= AHEAD_POSITIONS && self.trials.wants_sample() {
             let passages = passages.iter().map(PromptPassage::without_piece).collect();
             self.trials.take(Sample { prompt: job.prompt.clone(), passages, share_anew });
         }
         place(cache, &job.prompt, passages, share_anew, rope)
     }
 
-    fn wanted(&self) -> MutexGuard<'_, VecDeque<ToRead>> {
+    fn wanted(&self) -> MutexGuard<'_, WantedPassages> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -237,6 +276,16 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         self.shelf.uses().save();
     }
+}
+
+/// Writes a file that is there whole or not at all; not synced.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    fs::write(&partial, bytes)?;
+    fs::rename(&partial, path)
 }
 
 fn key<'a>(passage: &'a PromptPassage, rules: &'a [u32]) -> PieceKey<'a> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::trial::Trial;
-use super::{Ahead, ToRead};
+use super::{Ahead, ToRead, WantedPassages};
 use crate::inference::error::Result;
 use crate::inference::kv::{KeptPrefixes, KvCache, KvFormat};
 use crate::inference::llama::{Feed, Llama, Wanted};
@@ -56,22 +56,33 @@ impl ReadAhead {
         let ahead = Arc::clone(&self.ahead);
         let go_on = || go_on() && !ahead.is_awaited();
         if let Some(mut trial) = self.trial.take().or_else(|| self.ahead.trials.begin()) {
+            // The memory is for one of them.
+            if let Some(Reading { passage, .. }) = self.reading.take() {
+                self.ahead.wanted().asked.push_front(passage);
+            }
             if !trial.step(&self.ahead, model, kept, &go_on)? {
                 self.trial = Some(trial);
             }
             return Ok(true);
         }
         if self.ahead.found_harm() {
-            self.ahead.wanted().clear();
+            *self.ahead.wanted() = WantedPassages::default();
             self.reading = None;
         }
-        let read = match self.reading.take() {
-            Some(reading) => Some(reading),
-            None => self.begin(model, kept)?,
-        };
-        let Some(Reading { passage, mut cache }) = read else {
-            self.ahead.in_work.store(0, Ordering::Relaxed);
-            return Ok(false);
+        let Reading { passage, mut cache } = match self.reading.take() {
+            Some(reading) => reading,
+            None => {
+                // Before it leaves the others: nobody may see neither.
+                self.ahead.in_work.store(1, Ordering::Relaxed);
+                let Some(passage) = self.ahead.wanted().pop() else {
+                    self.ahead.in_work.store(0, Ordering::Relaxed);
+                    return Ok(false);
+                };
+                match self.begin(passage, model, kept)? {
+                    Some(reading) => reading,
+                    None => return Ok(true),
+                }
+            }
         };
         let all: Vec<u32> = passage.rules.iter().chain(&passage.tokens).copied().collect();
         let next = cache.len()..all.len().min(cache.len() + ROWS);
@@ -92,31 +103,30 @@ impl ReadAhead {
         if !self.ahead.is_current(passage.id) {
             self.ahead.shelf.remove(passage.key());
         }
+        self.ahead.is_failing.store(kept.is_err(), Ordering::Relaxed);
         if let Err(error) = kept {
             tracing::warn!(%error, "what was read of a passage cannot be kept: no more is read ahead until something is asked");
-            self.ahead.wanted().clear();
+            *self.ahead.wanted() = WantedPassages::default();
         }
         Ok(true)
     }
 
-    /// The next passage that is not read yet.
-    fn begin(&mut self, model: &Llama, kept: &KeptPrefixes) -> Result<Option<Reading>> {
-        // Before it leaves the others: nobody may see neither.
-        self.ahead.in_work.store(1, Ordering::Relaxed);
-        loop {
-            let Some(passage) = self.ahead.wanted().pop_front() else { return Ok(None) };
-            let shelf = &self.ahead.shelf;
-            if shelf.holds(passage.key()) || !shelf.has_place_for(passage.id, passage.tokens.len()) {
-                continue;
-            }
-            let positions = passage.rules.len() + passage.tokens.len();
-            let mut cache = KvCache::new(model.config(), positions, KvFormat::F16)?;
-            // The kept ones may be in 8 bits, which are not good enough to go on from.
-            let best = kept.best(&passage.rules).filter(|best| best.is_like(&cache));
-            if let Some(best) = best {
-                cache.copy_prefix(best, best.shared(&passage.rules));
-            }
-            return Ok(Some(Reading { passage, cache }));
+    /// `None`: the passage need not be read.
+    fn begin(&self, passage: ToRead, model: &Llama, kept: &KeptPrefixes) -> Result<Option<Reading>> {
+        let shelf = &self.ahead.shelf;
+        let is_worth_it = self.ahead.is_current(passage.id)
+            && !shelf.holds(passage.key())
+            && shelf.has_place_for(passage.id, passage.tokens.len());
+        if !is_worth_it {
+            return Ok(None);
         }
+        let positions = passage.rules.len() + passage.tokens.len();
+        let mut cache = KvCache::new(model.config(), positions, KvFormat::F16)?;
+        // The kept ones may be in 8 bits, which are not good enough to go on from.
+        let best = kept.best(&passage.rules).filter(|best| best.is_like(&cache));
+        if let Some(best) = best {
+            cache.copy_prefix(best, best.shared(&passage.rules));
+        }
+        Ok(Some(Reading { passage, cache }))
     }
 }

@@ -1,7 +1,8 @@
 //! Passages that were read before anybody asked: their pieces on disk, one file each, for as long as there is room.
 //!
-//! A file is named after its passage and after everything that its contents depend on: the model, the rules before it, its own
-//! tokens, the format. So a stale one is never found, and a damaged one does not have the checksum that it carries.
+//! A file is named after its passage, after what all pieces share that can be used now (the model, the format, the edition of the
+//! rules), and after everything that its contents depend on. So a stale one is never found, and makes room for others before all
+//! that can be used; a damaged one does not have the checksum that it carries.
 //!
 //! ```text
 //! magic (8) | key (32) | crc32 of the rest (4) | positions (4) | the piece
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::statvfs;
 
+use super::ReadAheadOptions;
 use super::uses::Uses;
 use crate::domain::PassageId;
 use crate::inference::kv::{KvShape, Piece, PieceFormat, PieceShape};
@@ -47,6 +49,8 @@ pub(super) struct Shelf {
     model: KvShape,
     format: PieceFormat,
     bytes_max: u64,
+    /// Of the files that can be used now, in their names.
+    owner: String,
     uses: Uses,
 }
 
@@ -67,22 +71,25 @@ impl KeptFile {
     fn passage(&self) -> Option<PassageId> {
         passage_of(&self.path)
     }
+
+    fn is_of(&self, owner: &str) -> bool {
+        self.path.file_name().and_then(|name| name.to_str()?.split('-').nth(1)) == Some(owner)
+    }
 }
 
 impl Shelf {
     /// The shelf in a folder, which is made with the first piece. What a killed process left half written is removed.
-    pub(super) fn open(
-        folder: PathBuf,
-        identity: [u8; 32],
-        model: KvShape,
-        format: PieceFormat,
-        bytes_max: u64,
-    ) -> Self {
+    /// `identity`: of the model's file.
+    pub(super) fn open(options: &ReadAheadOptions, identity: [u8; 32], model: KvShape) -> Self {
+        let ReadAheadOptions { folder, bytes_max, format, edition, .. } = options.clone();
         for path in files(&folder, PARTIAL).filter(|path| is_left(path)) {
             remove(&path);
         }
         let uses = Uses::open(folder.join(USES));
-        Shelf { folder, identity, model, format, bytes_max, uses }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(MAGIC).update(&identity).update(&[format as u8]).update(edition.as_bytes());
+        let owner = hasher.finalize().to_hex()[..8].to_owned();
+        Shelf { folder, identity, model, format, bytes_max, owner, uses }
     }
 
     /// How often passages are found.
@@ -121,14 +128,20 @@ impl Shelf {
         self.file_bytes(positions) <= self.bytes_max
     }
 
-    /// Passages whose pieces lie here, and their bytes together.
+    /// Passages whose pieces lie here and can be used, and their bytes together.
     pub(super) fn kept(&self) -> (usize, u64) {
-        kept_pieces(&self.folder)
+        let own = self.files().filter(|file| file.is_of(&self.owner));
+        own.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.bytes))
     }
 
-    /// Bytes that are not taken.
+    /// In names of files, of those that can be used now.
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Bytes that are not taken by what can be used.
     pub(super) fn room(&self) -> u64 {
-        self.bytes_max.saturating_sub(self.files().map(|file| file.bytes).sum())
+        self.bytes_max.saturating_sub(self.kept().1)
     }
 
     /// On the disk, for a piece of so many positions.
@@ -185,7 +198,11 @@ impl Shelf {
         if bytes > self.bytes_max {
             return None;
         }
-        let expected = |file: &KeptFile| file.passage().map_or(0.0, |id| self.uses.expected(id));
+        let expected = |file: &KeptFile| match file.passage().filter(|_| file.is_of(&self.owner)) {
+            Some(id) => self.uses.expected(id),
+            // Nobody can use it.
+            None => -1.0,
+        };
         let mut kept: Vec<(f64, KeptFile)> = self.files().map(|file| (expected(&file), file)).collect();
         let mut used: u64 = kept.iter().map(|(_, file)| file.bytes).sum();
         if used + bytes <= self.bytes_max {
@@ -213,7 +230,7 @@ impl Shelf {
 
     fn path(&self, passage: PassageId, hash: &[u8; 32]) -> PathBuf {
         let hash = blake3::Hash::from_bytes(*hash).to_hex();
-        self.folder.join(format!("{passage}-{}.{EXTENSION}", &hash[..32]))
+        self.folder.join(format!("{passage}-{}-{}.{EXTENSION}", self.owner, &hash[..32]))
     }
 
     fn hash(&self, key: PieceKey<'_>) -> [u8; 32] {
@@ -293,8 +310,12 @@ mod tests {
 
     const MODEL: KvShape = KvShape { layers: 2, kv_heads: 2, head_size: 8, capacity: 64, format: KvFormat::F16 };
 
+    fn options(folder: &Path, bytes_max: u64) -> ReadAheadOptions {
+        ReadAheadOptions { folder: folder.to_owned(), bytes_max, ..ReadAheadOptions::default() }
+    }
+
     fn shelf(folder: &Path, bytes_max: u64) -> Shelf {
-        Shelf::open(folder.to_owned(), [7; 32], MODEL, PieceFormat::Int8, bytes_max)
+        Shelf::open(&options(folder, bytes_max), [7; 32], MODEL)
     }
 
     fn piece(positions: usize) -> Piece {
@@ -316,9 +337,15 @@ mod tests {
         for other in [key(2, &[1, 2], &[3, 4, 5]), key(1, &[1, 2, 3], &[4, 5]), key(1, &[1, 2], &[3, 4, 6])] {
             assert!(!shelf.holds(other) && shelf.get(other).is_none());
         }
-        let other_model = Shelf::open(folder.path().to_owned(), [8; 32], MODEL, PieceFormat::Int8, 1 << 20);
-        let other_format = Shelf::open(folder.path().to_owned(), [7; 32], MODEL, PieceFormat::Int4, 1 << 20);
-        assert!(other_model.get(own).is_none() && other_format.get(own).is_none());
+        let options = options(folder.path(), 1 << 20);
+        let other_format = ReadAheadOptions { format: PieceFormat::Int4, ..options.clone() };
+        let other_rules = ReadAheadOptions { edition: "2".to_owned(), ..options.clone() };
+        let others = [(&options, [8; 32]), (&other_format, [7; 32]), (&other_rules, [7; 32])];
+        for (options, model) in others {
+            let other = Shelf::open(options, model, MODEL);
+            assert!(other.get(own).is_none());
+            assert_eq!((other.kept(), other.room()), ((0, 0), 1 << 20));
+        }
         assert!(shelf.get(own).is_some());
     }
 
@@ -366,6 +393,22 @@ mod tests {
         assert!(shelf.put(keys[3], &piece(2)).unwrap());
         assert_eq!(held(), [true, false, false, true]);
         assert_eq!(kept_pieces(folder.path()), (2, 2 * bytes));
+    }
+
+    #[test]
+    fn what_nobody_can_use_any_more_makes_room_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = (HEADER_BYTES + piece(2).bytes().len()) as u64;
+        let keys = [1, 2, 3].map(|n| key(n, &[1], &[2, 3]));
+        let before = Shelf::open(&options(folder.path(), 2 * bytes), [8; 32], MODEL);
+        assert!(keys[..2].iter().all(|key| before.put(*key, &piece(2)).unwrap()));
+        before.uses().note(keys[0].passage);
+        before.uses().save();
+        let shelf = shelf(folder.path(), 2 * bytes);
+        // Nobody asked for them, and they have a place all the same.
+        assert!(keys[1..].iter().all(|key| shelf.put(*key, &piece(2)).unwrap()));
+        assert_eq!((shelf.kept(), kept_pieces(folder.path())), ((2, 2 * bytes), (2, 2 * bytes)));
+        assert!(!shelf.has_place_for(PassageId([4; 16]), 2) && shelf.has_place_for(keys[0].passage, 2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ahead, place};
+use super::{Ahead, place, write_whole};
 use crate::inference::divergence::{divergence, likeliest, log_probabilities};
 use crate::inference::error::Result;
 use crate::inference::job::PromptPassage;
@@ -47,15 +47,16 @@ pub(super) struct Trials {
     outcomes: Mutex<Vec<Outcome>>,
     next: Mutex<Option<Sample>>,
     is_harmful: AtomicBool,
+    tries_out: bool,
 }
 
 impl Trials {
-    /// Those that earlier processes made; a file that cannot be read is as good as none.
-    pub(super) fn open(path: PathBuf) -> Self {
+    /// Those that earlier processes made; a file that cannot be read is as good as none. `tries_out`: whether more are made.
+    pub(super) fn open(path: PathBuf, tries_out: bool) -> Self {
         let outcomes: Vec<Outcome> =
             fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let is_harmful = AtomicBool::new(are_harmful(&outcomes));
-        let trials = Trials { path, outcomes: Mutex::new(outcomes), next: Mutex::default(), is_harmful };
+        let trials = Trials { path, outcomes: Mutex::new(outcomes), next: Mutex::default(), is_harmful, tries_out };
         if trials.found_harm() {
             tracing::warn!(file = %trials.path.display(), "{HARM}");
         }
@@ -69,7 +70,7 @@ impl Trials {
 
     /// Whether another prompt would tell something.
     pub(super) fn wants_sample(&self) -> bool {
-        self.outcomes().len() < TRIALS && self.next().is_none()
+        self.tries_out && self.outcomes().len() < TRIALS && self.next().is_none()
     }
 
     pub(super) fn take(&self, sample: Sample) {
@@ -77,7 +78,7 @@ impl Trials {
     }
 
     pub(super) fn begin(&self) -> Option<Trial> {
-        let sample = self.next().take()?;
+        let sample = self.next().take().filter(|_| self.outcomes().len() < TRIALS)?;
         Some(Trial { sample, written: Vec::new(), read: Vec::new(), reading: None })
     }
 
@@ -93,7 +94,8 @@ impl Trials {
             self.is_harmful.store(true, Ordering::Relaxed);
             tracing::warn!(file = %self.path.display(), "{HARM}");
         }
-        let written = serde_json::to_vec(&*outcomes).map_err(Into::into).and_then(|json| fs::write(&self.path, json));
+        let written =
+            serde_json::to_vec(&*outcomes).map_err(Into::into).and_then(|json| write_whole(&self.path, &json));
         if let Err(error) = written {
             tracing::debug!(%error, "the outcome of a trial is not kept");
         }
@@ -141,7 +143,10 @@ impl Trial {
         while self.read.len() < 3 {
             let mut reading = match self.reading.take() {
                 Some(reading) => reading,
-                None => self.begin(ahead, model, kept)?,
+                None => match self.begin(ahead, model, kept)? {
+                    Some(reading) => reading,
+                    None => return Ok(true),
+                },
             };
             if !reading.step(model, &mut self.written, go_on)? {
                 self.reading = Some(reading);
@@ -158,8 +163,9 @@ impl Trial {
         Ok(true)
     }
 
-    /// The next way: whole, then as it was put together, then with the first passage alone.
-    fn begin(&mut self, ahead: &Ahead, model: &Llama, kept: &KeptPrefixes) -> Result<Reading> {
+    /// The next way: whole, then as it was put together, then with the first passage alone. `None`: what it was put together of is
+    /// gone, and tells nothing.
+    fn begin(&mut self, ahead: &Ahead, model: &Llama, kept: &KeptPrefixes) -> Result<Option<Reading>> {
         let Sample { prompt, passages, share_anew } = &self.sample;
         let mut prompt = prompt.clone();
         if let (2, [first, .., last]) = (self.read.len(), passages.as_slice()) {
@@ -173,11 +179,14 @@ impl Trial {
         let unread = if self.read.len() == 1 {
             let mut passages: Vec<PromptPassage> = passages.iter().map(PromptPassage::without_piece).collect();
             ahead.fetch(&prompt, &mut passages);
+            if passages.iter().filter(|passage| passage.piece.is_some()).count() < 2 {
+                return Ok(None);
+            }
             place(&mut cache, &prompt, passages, *share_anew, model.rope())
         } else {
             Unread::new(std::iter::once(cache.len()..prompt.len()).collect())
         };
-        Ok(Reading { prompt, cache, unread, successors: Vec::new() })
+        Ok(Some(Reading { prompt, cache, unread, successors: Vec::new() }))
     }
 }
 
@@ -234,7 +243,7 @@ mod tests {
     fn what_is_no_better_than_one_passage_alone_is_given_up_and_stays_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trials.json");
-        let trials = Trials::open(path.clone());
+        let trials = Trials::open(path.clone(), true);
         assert!(trials.wants_sample() && !trials.found_harm());
         for outcome in outcomes(&[(0.3, 0.2), (0.1, 0.4), (0.6, 0.3)]) {
             trials.note(outcome);
@@ -242,10 +251,10 @@ mod tests {
         }
         trials.note(Outcome { ahead: 0.1, first_alone: 0.1 });
         assert!(trials.found_harm() && !trials.wants_sample());
-        let later = Trials::open(path.clone());
+        let later = Trials::open(path.clone(), true);
         assert!(later.found_harm() && !later.wants_sample());
         fs::remove_file(&path).unwrap();
-        assert!(!Trials::open(path).found_harm());
+        assert!(!Trials::open(path, true).found_harm());
         assert!(!are_harmful(&outcomes(&[(0.02, 0.4); TRIALS])));
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use super::write_whole;
 use crate::domain::PassageId;
 
 /// A use counts half after so long.
@@ -85,7 +85,8 @@ impl Uses {
             return;
         }
         let known = self.known().clone();
-        if let Err(error) = write(&self.path, &known) {
+        let written = serde_json::to_vec(&known).map_err(Into::into).and_then(|json| write_whole(&self.path, &json));
+        if let Err(error) = written {
             tracing::warn!(%error, "how often passages are found cannot be written down");
         }
     }
@@ -93,15 +94,6 @@ impl Uses {
     fn known(&self) -> MutexGuard<'_, HashMap<PassageId, Use>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn write(path: &std::path::Path, known: &HashMap<PassageId, Use>) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    fs::write(&partial, serde_json::to_vec(known)?)?;
-    fs::rename(&partial, path)
 }
 
 fn now() -> f64 {

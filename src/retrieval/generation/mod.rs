@@ -266,7 +266,7 @@ impl Generation {
 
     /// Passages from all over the index, at most so many.
     pub fn sample(&self, passages_max: usize) -> Result<Vec<IndexedPassage>, RetrievalError> {
-        let step = (self.vectors.passages() / passages_max.max(1)).max(1);
+        let step = self.vectors.passages().div_ceil(passages_max.max(1)).max(1);
         let ids = self.vectors.ids().step_by(step).take(passages_max);
         ids.filter_map(|id| self.lexical.passage(id).transpose()).collect()
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cervella::domain::PassageId;
 use cervella::inference::{
@@ -15,12 +16,14 @@ use super::tiny::{CONTEXT_TOKENS, TinyModel};
 
 const MODEL: &str = "CERVELLA_TEST_AHEAD_MODEL";
 const FOLDER: &str = "CERVELLA_TEST_AHEAD_FOLDER";
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Of the crash test.
 const PASSAGES: u8 = 24;
 
 fn options(model: &Path, folder: &Path, bytes_max: u64) -> EngineOptions {
     let format = PieceFormat::Int8;
-    options_with(model, ReadAheadOptions { folder: folder.to_owned(), bytes_max, format, share_anew: 0.15 })
+    let folder = folder.to_owned();
+    options_with(model, ReadAheadOptions { folder, bytes_max, format, share_anew: 0.15, ..ReadAheadOptions::default() })
 }
 
 fn options_with(model: &Path, read_ahead: ReadAheadOptions) -> EngineOptions {
@@ -130,9 +133,13 @@ fn what_the_time_leaves_goes_to_reading_passages_anew() {
 
 /// What the trials of a model came to: how far prompts were from the whole ones, put together and with one passage alone.
 fn trials(folder: &Path) -> (PathBuf, Vec<(f64, f64)>) {
+    let start = Instant::now();
     loop {
+        assert!(start.elapsed() < PATIENCE, "nothing was tried out");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let file = files.into_iter().find(|path| path.to_string_lossy().contains("/trials-"));
+        let file = files
+            .into_iter()
+            .find(|path| path.to_string_lossy().contains("/trials-") && path.extension().is_some_and(|e| e == "json"));
         if let Some(path) = file
             && let Ok(outcomes) = serde_json::from_slice::<Vec<serde_json::Value>>(&std::fs::read(&path).unwrap())
         {
@@ -153,6 +160,8 @@ fn prompts_put_together_are_compared_with_whole_ones_and_given_up_where_they_do_
         bytes_max: 1 << 30,
         format: PieceFormat::F16,
         share_anew: 1.0,
+        tries_out: true,
+        ..ReadAheadOptions::default()
     };
     let engine = Engine::start(options_with(&model, read_ahead.clone())).unwrap();
     let asked = question(&[1, 2, 3]);
@@ -188,9 +197,9 @@ fn what_is_wanted_later_is_read_after_what_was_asked_for_and_only_where_there_is
     assert_eq!(engine.expected_passages(), [PassageId([9; 16])]);
     // While a question is coming nothing is read.
     let coming = engine.coming().unwrap();
-    let later = |passage: u8| {
+    let mut room = engine.room_ahead().unwrap();
+    let mut later = |passage: u8| {
         let asked = question(&[passage]);
-        let mut room = engine.room_ahead().unwrap();
         engine.read_later(&asked.messages, &asked.ahead.passages, &mut room).unwrap()
     };
     assert!(later(1) && later(2) && !later(3) && later(1));
@@ -230,6 +239,9 @@ fn damaged_pieces_are_noticed_and_read_anew() {
     let (cached, expected) = afresh(&engine, &asked);
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "kv") {
+            continue;
+        }
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
