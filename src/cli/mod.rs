@@ -177,7 +177,7 @@ pub fn tell(error: &anyhow::Error) {
             line = format!("{line}: {cause}");
         }
     }
-    eprintln!("cervella: {line}");
+    eprintln!("{}cervella: {line}", telemetry::error_priority());
 }
 
 /// 1 failed, 2 usage, 64 bad settings, 75 try again later.

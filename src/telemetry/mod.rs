@@ -5,6 +5,7 @@ mod day_files;
 mod measurements;
 mod meter;
 mod metrics;
+mod priority;
 mod recent;
 mod traces;
 mod withheld;
@@ -13,15 +14,19 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+use priority::Prioritised;
+
 pub use day_files::{DayFiles, Found, Noted, noted_since};
 pub use measurements::{Measured, Measurement, Origin};
 pub use meter::Meter;
 pub use metrics::{IndexStanding, ReadAheadStanding, Standing, tokens_per_second};
+pub use priority::error_priority;
 pub use recent::{RecentError, recent_errors};
 pub use traces::Traces;
 pub use withheld::Withheld;
@@ -68,7 +73,7 @@ const TALKATIVE: &[&str] = &[
 ];
 
 /// Sends logs to stderr, and spans to a collector where there is one, for as long as what is returned lives. `RUST_LOG` overrides
-/// the verbosity of both. Libraries are heard when they warn, and those that would tell a secret never.
+/// the verbosity of the logs alone. Libraries are heard when they warn, and those that would tell a secret never.
 ///
 /// # Errors
 /// The collector's address is none.
@@ -81,15 +86,18 @@ pub fn start(verbosity: Verbosity, form: LogForm, collector: Option<&str>) -> an
     let terminal = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false);
     let lines = match form {
-        LogForm::Text => lines.boxed(),
-        LogForm::Json => lines.json().boxed(),
+        LogForm::Text => lines.map_event_format(Prioritised::new).boxed(),
+        LogForm::Json => lines.json().map_event_format(Prioritised::new).boxed(),
     };
-    let discreet = filter_fn(|metadata| may_be_logged(metadata.target(), metadata.level()));
     let traces = collector.map(Traces::to).transpose()?;
-    let spans = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer()));
-    let subscriber = tracing_subscriber::registry().with(discreet).with(filter);
+    let spans = traces.as_ref().map(|traces| {
+        let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer());
+        layer.with_filter(LevelFilter::INFO)
+    });
+    let discreet = filter_fn(|metadata| may_be_logged(metadata.target(), metadata.level()));
+    let kept = tracing_subscriber::registry().with(spans).with(recent::keep_errors()).with(lines.with_filter(filter));
     // A second call, as in tests, keeps the first subscriber.
-    let _ = subscriber.with(spans).with(lines).with(recent::KeepErrors).try_init();
+    let _ = kept.with(discreet).try_init();
     Ok(traces)
 }
 

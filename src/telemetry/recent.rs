@@ -6,8 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
 
 const ERRORS_KEPT: usize = 3;
 
@@ -45,14 +47,15 @@ fn room_of(target: &'static str) -> &'static str {
     }
 }
 
-/// Keeps what is logged as an error.
-pub(super) struct KeepErrors;
+/// Keeps what is logged as an error, whatever else is logged.
+pub(super) fn keep_errors<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    KeepErrors.with_filter(LevelFilter::ERROR)
+}
+
+struct KeepErrors;
 
 impl<S: Subscriber> Layer<S> for KeepErrors {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        if *event.metadata().level() != Level::ERROR {
-            return;
-        }
         let room = room_of(event.metadata().target());
         *BY_ROOM.lock().unwrap_or_else(PoisonError::into_inner).entry(room).or_default() += 1;
         let mut message = Message::default();
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_newest_errors_are_kept_without_their_details() {
-        let subscriber = tracing_subscriber::registry().with(KeepErrors);
+        let subscriber = tracing_subscriber::registry().with(keep_errors());
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!("nothing to keep");
             for n in 0..5 {

@@ -1,6 +1,8 @@
 //! The daemon as systemd sees it: what it says over the notify socket, and how it ends.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -68,6 +70,12 @@ fn serve(data: &Path, socket: &Path) -> Command {
     command
 }
 
+/// Hands stderr over as systemd does that sends it to the journal.
+fn into_journal(command: &mut Command, journal: File) {
+    let file = journal.metadata().expect("a file");
+    command.env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino())).stderr(journal);
+}
+
 #[test]
 fn systemd_hears_when_it_is_ready_at_work_and_ends() {
     let Some(data) = handbook() else { return };
@@ -102,7 +110,8 @@ async fn settings_change_while_it_runs_and_nonsense_changes_nothing() {
     };
     write("contact = \"the front desk\"\n");
     let mut command = serve(data, &path);
-    command.arg("--config").arg(&file).stderr(std::fs::File::create(&log).expect("made"));
+    command.arg("--config").arg(&file);
+    into_journal(&mut command, File::create(&log).expect("made"));
     let service = Service(command.spawn().expect("the program starts"));
     assert!(manager.hears("READY=1", PATIENCE));
     let logged = || std::fs::read_to_string(&log).expect("readable");
@@ -127,4 +136,20 @@ async fn settings_change_while_it_runs_and_nonsense_changes_nothing() {
     assert!(answered().await.contains("Mrs Albatros"));
     write("contact = \"Mrs Albatros\"\n[models]\nembedding = \"other\"\n");
     after("what changed in models holds from the next start on").await;
+    let begins = |said: &str| logged().lines().find(|line| line.contains(said)).map(|line| line[..3].to_owned());
+    assert_eq!(begins("the settings were read again").as_deref(), Some("<6>"));
+    assert_eq!(begins("the settings stay as they are").as_deref(), Some("<3>"));
+    assert_eq!(begins("what changed in models").as_deref(), Some("<4>"));
+}
+
+#[test]
+fn the_journal_hears_why_it_does_not_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let mut command = serve(folder.path(), &folder.path().join("notify"));
+    command.env("CERVELLA__ANSWER__EVIDENCE_MIN", "much");
+    into_journal(&mut command, File::create(&log).expect("made"));
+    assert_eq!(command.status().expect("the program starts").code(), Some(64));
+    let logged = std::fs::read_to_string(&log).expect("readable");
+    assert!(logged.starts_with("<3>cervella: ") && logged.contains("evidence_min"), "{logged}");
 }

@@ -51,6 +51,8 @@ impl Service {
         let mut command = cervella(data);
         command.env("CERVELLA__WEB__LISTEN", "127.0.0.1:0");
         command.env("CERVELLA__TELEMETRY__COLLECTOR", format!("http://{collector}/"));
+        // What is logged is another matter.
+        command.env("RUST_LOG", "warn");
         command.arg("serve").stdout(Stdio::null()).stderr(std::fs::File::create(log).expect("made"));
         let child = command.spawn().expect("the program starts");
         let start = Instant::now();

@@ -42,22 +42,44 @@ enum Way {
     Ahead {
         behind_rules: bool,
         share: f64,
+        anew: Anew,
         format: PieceFormat,
     },
 }
 
+/// Which tokens of a passage are read anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Anew {
+    First,
+    /// Those that are farthest from what they are in the full prompt, in the second layer: the first has not seen other tokens
+    /// yet. To find them where nobody knows the full prompt, all tokens have to go through the first layers (CacheBlend,
+    /// https://arxiv.org/abs/2405.16444).
+    FarthestInSecondLayer,
+    /// The same in all layers, which nobody can know without the full prompt.
+    Farthest,
+}
+
 const fn ahead(share: f64, format: PieceFormat) -> Way {
-    Way::Ahead { behind_rules: true, share, format }
+    Way::Ahead { behind_rules: true, share, anew: Anew::First, format }
+}
+
+const fn farthest(anew: Anew) -> Way {
+    Way::Ahead { behind_rules: true, share: 0.15, anew, format: PieceFormat::F16 }
 }
 
 const WAYS: &[(&str, Way)] = &[
     ("all read in one", Way::Full),
     ("no passages", Way::NoPassages),
     ("first passage alone", Way::FirstPassage),
-    ("ahead, without rules", Way::Ahead { behind_rules: false, share: 0.0, format: PieceFormat::F16 }),
+    (
+        "ahead, without rules",
+        Way::Ahead { behind_rules: false, share: 0.0, anew: Anew::First, format: PieceFormat::F16 },
+    ),
     ("ahead, f16", ahead(0.0, PieceFormat::F16)),
     ("ahead, f16, 15 % anew", ahead(0.15, PieceFormat::F16)),
     ("ahead, f16, 30 % anew", ahead(0.30, PieceFormat::F16)),
+    ("f16, 15 % farthest, layer 2", farthest(Anew::FarthestInSecondLayer)),
+    ("f16, 15 % farthest, all", farthest(Anew::Farthest)),
     ("ahead, 8 bits", ahead(0.0, PieceFormat::Int8)),
     ("ahead, 8 bits, 15 % anew", ahead(0.15, PieceFormat::Int8)),
     ("ahead, 8 bits, 30 % anew", ahead(0.30, PieceFormat::Int8)),
@@ -231,14 +253,13 @@ impl Reader {
 
     fn measure(&mut self, case: &Case, must_contain: &[String]) -> anyhow::Result<Vec<Measured>> {
         let alone = [self.alone(case, false)?, self.alone(case, true)?];
-        let full = self.read(case, Way::Full, &alone)?;
-        let (mut cache, first) = (full.cache, full.logits);
-        let written = self.write(&mut cache, &first, COMPARED_TOKENS)?;
-        cache.truncate(case.tokens().len());
-        let expected = self.distributions(&mut cache, &first, &written)?;
+        let ReadPrompt { cache: mut full, logits: first, .. } = self.read_whole(case, &case.passages.concat())?;
+        let written = self.write(&mut full, &first, COMPARED_TOKENS)?;
+        full.truncate(case.tokens().len());
+        let expected = self.distributions(&mut full, &first, &written)?;
         let mut measured = Vec::new();
         for (_, way) in WAYS {
-            let ReadPrompt { mut cache, logits, rows } = self.read(case, *way, &alone)?;
+            let ReadPrompt { mut cache, logits, rows } = self.read(case, *way, &alone, &full)?;
             let prompt_tokens = cache.len();
             let found = self.distributions(&mut cache, &logits, &written)?;
             let pairs = || expected.iter().zip(&found);
@@ -278,55 +299,63 @@ impl Reader {
         read.collect()
     }
 
-    fn read(&mut self, case: &Case, way: Way, alone: &[Vec<KvCache>; 2]) -> anyhow::Result<ReadPrompt> {
-        let mut cache = self.cache(case)?;
-        let behind_rules = match way {
-            Way::Full => case.passages.concat(),
-            Way::NoPassages => Vec::new(),
-            Way::FirstPassage => case.passages[0].clone(),
-            Way::Ahead { behind_rules, share, format } => {
-                let alone = &alone[usize::from(behind_rules)];
-                let pieces = alone.iter().zip(&case.firsts).map(|(cache, first)| {
-                    let start = cache.len() - first.len();
-                    cache.piece(start..cache.len(), self.model.rope(), format)
-                });
-                let pieces: Vec<Piece> = pieces.collect();
-                return self.read_ahead(case, &pieces, usize::from(behind_rules), share, cache);
-            }
+    fn read(&mut self, case: &Case, way: Way, alone: &[Vec<KvCache>; 2], full: &KvCache) -> anyhow::Result<ReadPrompt> {
+        let Way::Ahead { behind_rules, share, anew, format } = way else {
+            let passages = match way {
+                Way::FirstPassage => case.passages[0].clone(),
+                Way::NoPassages => Vec::new(),
+                _ => case.passages.concat(),
+            };
+            return self.read_whole(case, &passages);
         };
-        self.model.forward(&case.rules, &mut cache)?;
-        let rest = [behind_rules, case.question.clone()].concat();
-        let logits = self.model.forward(&rest, &mut cache)?.to_vec();
-        Ok(ReadPrompt { cache, logits, rows: rest.len() })
-    }
-
-    /// The first `in_place` pieces stand where they were read.
-    fn read_ahead(
-        &mut self,
-        case: &Case,
-        pieces: &[Piece],
-        in_place: usize,
-        share: f64,
-        mut cache: KvCache,
-    ) -> anyhow::Result<ReadPrompt> {
+        let alone = &alone[usize::from(behind_rules)];
+        let pieces = alone.iter().zip(&case.firsts).map(|(cache, first)| {
+            let start = cache.len() - first.len();
+            cache.piece(start..cache.len(), self.model.rope(), format)
+        });
+        let pieces: Vec<Piece> = pieces.collect();
+        let mut cache = self.cache(case)?;
         self.model.forward(&case.rules, &mut cache)?;
         let mut runs: Vec<Range<usize>> = Vec::new();
-        for (at, (passage, (first, piece))) in case.passages.iter().zip(case.firsts.iter().zip(pieces)).enumerate() {
+        for (at, (passage, (first, piece))) in case.passages.iter().zip(case.firsts.iter().zip(&pieces)).enumerate() {
             let start = cache.len();
             ensure!(passage.len() == first.len(), "the number of a passage takes one token");
             cache.place(passage, piece, self.model.rope());
             let other = passage.iter().zip(first).rposition(|(own, first)| own != first).map_or(0, |at| at + 1);
-            let anew = if at < in_place { 0 } else { (share * passage.len() as f64).ceil() as usize };
-            runs.push(start..start + anew.max(other));
+            // The first one stands where it was read.
+            let is_in_place = at == 0 && behind_rules;
+            let count = if is_in_place { 0 } else { (share * passage.len() as f64).ceil() as usize };
+            let layers = match anew {
+                Anew::First => None,
+                Anew::FarthestInSecondLayer => Some(1..2),
+                Anew::Farthest => Some(0..piece.shape().layers),
+            };
+            let mut positions: Vec<usize> = (0..passage.len()).collect();
+            if let Some(layers) = layers {
+                let here = |of: &KvCache| of.piece(start..start + passage.len(), self.model.rope(), PieceFormat::F16);
+                let far = here(&cache).distances(&here(full), layers);
+                positions[other..].sort_by(|left, right| far[*right].total_cmp(&far[*left]));
+            }
+            positions.truncate(count.max(other));
+            positions.sort_unstable();
+            runs.extend(positions.into_iter().map(|position| start + position..start + position + 1));
         }
-        runs.retain(|run| !run.is_empty());
         runs.push(cache.len()..cache.len() + case.question.len());
+        let runs = joined(runs);
         let prompt = case.tokens();
         let rows = runs.iter().map(Range::len).sum();
         ensure!(rows <= STEP_ROWS_MAX, "{rows} rows are more than one step takes");
         let read: Vec<u32> = runs.iter().cloned().flat_map(|run| &prompt[run]).copied().collect();
         self.model.step(&mut [Feed::at(&mut cache, &read, runs, Wanted::Last)], &|| true)?;
         Ok(ReadPrompt { cache, logits: self.model.logits().to_vec(), rows })
+    }
+
+    fn read_whole(&mut self, case: &Case, passages: &[u32]) -> anyhow::Result<ReadPrompt> {
+        let mut cache = self.cache(case)?;
+        self.model.forward(&case.rules, &mut cache)?;
+        let rest = [passages, &case.question].concat();
+        let logits = self.model.forward(&rest, &mut cache)?.to_vec();
+        Ok(ReadPrompt { cache, logits, rows: rest.len() })
     }
 
     /// The likeliest tokens behind a prompt, up to the end of the answer.
@@ -349,4 +378,16 @@ impl Reader {
         }
         Ok(rows)
     }
+}
+
+/// Runs that follow each other without a gap, as one.
+fn joined(runs: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if last.end == run.start => last.end = run.end,
+            _ => joined.push(run),
+        }
+    }
+    joined
 }

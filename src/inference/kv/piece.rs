@@ -159,6 +159,29 @@ impl Piece {
         &self.bytes
     }
 
+    /// How far each position is from the same one of another piece of the same shape, in some layers: squared differences
+    /// of keys and values, summed.
+    ///
+    /// # Panics
+    /// The shapes differ, or there are no such layers.
+    pub fn distances(&self, other: &Piece, layers: Range<usize>) -> Vec<f32> {
+        let PieceShape { kv_heads, head_size, positions, format, .. } = self.shape;
+        assert_eq!(self.shape, other.shape, "pieces of the same shape");
+        let row_bytes = format.row_bytes(head_size);
+        let mut distances = vec![0.0; positions];
+        let (mut own, mut others) = (vec![0.0; head_size], vec![0.0; head_size]);
+        for lane in layers.start * kv_heads..layers.end * kv_heads {
+            let rows = self.lane(lane).chunks_exact(row_bytes).zip(other.lane(lane).chunks_exact(row_bytes));
+            for (row, (left, right)) in rows.enumerate() {
+                format.read(left, &mut own);
+                format.read(right, &mut others);
+                // A row of keys and one of values for each position.
+                distances[row / 2] += own.iter().zip(&others).map(|(own, other)| (own - other).powi(2)).sum::<f32>();
+            }
+        }
+        distances
+    }
+
     fn lane(&self, index: usize) -> &[u8] {
         let lane_bytes = self.shape.lane_bytes();
         &self.bytes[index * lane_bytes..(index + 1) * lane_bytes]

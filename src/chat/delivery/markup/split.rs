@@ -258,9 +258,6 @@ struct Packer<'a> {
 impl Packer<'_> {
     fn add_block(&mut self, top: usize, block: &Block) {
         let leaves = leaves(block, &mut self.ids);
-        if leaves.is_empty() {
-            return;
-        }
         let source = self.document.slice(top);
         let whole = measure(&source);
         let limit = self.limit;
@@ -269,6 +266,15 @@ impl Packer<'_> {
         let inside_list = matches!(current.chunks.last(), Some(Chunk::Leaf(leaf)) if !leaf.path.is_empty())
             && (matches!(block, Block::List(_)) || source.starts_with([' ', '\t']));
         let fits_here = limit.takes(current.with(whole));
+        if leaves.is_empty() {
+            // It shows nothing, but may keep a list apart from what would go on with it.
+            if fits_here && !inside_list {
+                self.push(Chunk::Whole(top), whole);
+            } else if !current.chunks.is_empty() {
+                self.parts.push(Part::default());
+            }
+            return;
+        }
         if !inside_list && (fits_here || (leaves.len() == 1 && limit.takes(whole))) {
             self.push(Chunk::Whole(top), whole);
             return;
@@ -317,9 +323,9 @@ impl Packer<'_> {
         let mut texts = Vec::new();
         for part in self.parts.iter().filter(|part| !part.chunks.is_empty()) {
             let text = self.text(part);
-            let seen = plain(&text);
+            let seen = render_blocks(&Document::parse(&text).trees(), Flavour::Plain);
             if seen.trim().is_empty() {
-                // An empty message would be refused.
+                // An empty message would be refused, and what was typed to show nothing is not to be shown by itself.
                 continue;
             }
             if self.limit.takes_text(&text) {

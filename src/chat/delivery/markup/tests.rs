@@ -288,6 +288,23 @@ fn the_first_messages_stay_while_an_answer_grows() {
     assert!(stayed * 100 >= seen * 95, "{stayed} of {seen}");
 }
 
+#[test]
+fn what_shows_nothing_keeps_a_list_apart_from_what_follows() {
+    let rest = "Il resto della risposta, che sta in un altro messaggio.";
+    for (between, behind, wanted) in
+        [(">", "5. quinta", "5. quinta"), ("```\n```", "5. quinta", "5. quinta"), (">", "     a<br>b", "a<br>b")]
+    {
+        let parts = split(&format!("1. prima\n2. seconda\n{between}\n\n{behind}\n\n{rest}"), 60);
+        assert_eq!(parts.len(), 2, "{parts:?}");
+        assert!(plain(&parts[0]).ends_with(wanted), "{parts:?}");
+    }
+}
+
+#[test]
+fn what_shows_nothing_is_no_message_of_its_own() {
+    assert_eq!(split("abc\n\n\u{a0}&#1;\n\ndef", 5), ["abc", "def"]);
+}
+
 /// Renderings that have to hold for any text.
 fn holds(markdown: &str) -> Result<(), TestCaseError> {
     let html = telegram_html(markdown);
