@@ -39,7 +39,6 @@ pub use backup::BackupError;
 pub use chats::Chats;
 pub use indexing::Indexing;
 pub use metering::note_running;
-pub use read_ahead::want_passages;
 pub use service::Service;
 
 #[derive(Debug, Error)]

@@ -8,7 +8,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::read_ahead::want_passages;
 use super::{App, AppError, IndexScope, memory};
 use crate::answer::Answerer;
 use crate::domain::Collection;
@@ -67,7 +66,7 @@ impl Indexing {
         let generation = self.answerer.searcher().generation();
         self.app.forget_pieces(&generation);
         let Some(engine) = self.engine.as_ref().filter(|engine| engine.reads_ahead()) else { return };
-        match want_passages(engine, &generation, &self.stop) {
+        match self.app.want_passages(engine, &generation, &self.stop) {
             Ok(waiting) => tracing::info!(waiting, "passages are read ahead when nobody asks"),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "passages are not read ahead");

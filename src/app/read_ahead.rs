@@ -66,30 +66,39 @@ impl App {
         });
         Ok(())
     }
+
+    /// Wants passages read as long as there is room: those of collections that are to be, then those that questions found before, the
+    /// most expected first, then some from all over the index. Whatever else nobody asked for waits no longer. Returns how many
+    /// wait to be read.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn want_passages(
+        &self,
+        engine: &Engine,
+        generation: &Generation,
+        stop: &CancellationToken,
+    ) -> Result<usize, AppError> {
+        let collections = &self.settings.knowledge.collections;
+        let is_first = |name: &str| collections.get(name).is_some_and(|collection| collection.read_ahead);
+        engine.expect_always(generation.passages_in(is_first).collect());
+        let Some(mut room) = engine.room_ahead() else { return Ok(0) };
+        let expected = engine.expected_passages().into_iter().filter_map(|id| generation.passage(id).transpose());
+        let mut want = |passage: Result<IndexedPassage, _>| -> Result<bool, AppError> {
+            let (messages, passages) = begun_with(&passage?)?;
+            Ok(!stop.is_cancelled() && engine.read_later(&messages, &passages, &mut room)?)
+        };
+        for passage in expected.chain(generation.sample(SAMPLE_MAX)?.into_iter().map(Ok)) {
+            if !want(passage)? {
+                break;
+            }
+        }
+        Ok(engine.unread_ahead())
+    }
 }
 
 /// Of the rules in all languages: what the model has read behind others is of no use.
 fn edition() -> String {
     let rules = [Language::Italian, Language::English].map(|language| prompt::system(language).unwrap_or_default());
     blake3::hash(rules.concat().as_bytes()).to_hex().to_string()
-}
-
-/// Wants passages read as long as there is room: those that questions found before, the most expected first, then some from all over
-/// the index. Whatever else nobody asked for waits no longer. Returns how many wait to be read.
-///
-/// # Errors
-/// The index cannot be read.
-pub fn want_passages(engine: &Engine, generation: &Generation, stop: &CancellationToken) -> Result<usize, AppError> {
-    let Some(mut room) = engine.room_ahead() else { return Ok(0) };
-    let expected = engine.expected_passages().into_iter().filter_map(|id| generation.passage(id).transpose());
-    let mut want = |passage: Result<IndexedPassage, _>| -> Result<bool, AppError> {
-        let (messages, passages) = begun_with(&passage?)?;
-        Ok(!stop.is_cancelled() && engine.read_later(&messages, &passages, &mut room)?)
-    };
-    for passage in expected.chain(generation.sample(SAMPLE_MAX)?.into_iter().map(Ok)) {
-        if !want(passage)? {
-            break;
-        }
-    }
-    Ok(engine.unread_ahead())
 }

@@ -1,6 +1,7 @@
 //! The engine that the rest of the house talks to: one thread, named `generate`, owns the weights and the caches and
 //! takes jobs from a bounded queue. How jobs share the work is in [`super::scheduler`].
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
@@ -223,7 +224,14 @@ impl Engine {
         self.ahead.as_ref().map(|ahead| ahead.coming())
     }
 
-    /// Passages that prompts were made of before, those that are most expected to be in the next ones first.
+    /// Has these passages read ahead before all others, and in their place if need be, until this is called again.
+    pub fn expect_always(&self, passages: HashSet<PassageId>) {
+        if let Some(ahead) = &self.ahead {
+            ahead.expect_always(passages);
+        }
+    }
+
+    /// Passages that are always expected or that prompts were made of before, those that are most expected in the next ones first.
     pub fn expected_passages(&self) -> Vec<PassageId> {
         self.ahead.as_ref().map_or_else(Vec::new, |ahead| ahead.by_expectation())
     }

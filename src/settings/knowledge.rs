@@ -44,6 +44,8 @@ pub struct CollectionSettings {
     pub link: String,
     /// Who may read it; none: whoever may ask.
     pub readers: Vec<String>,
+    /// Whether its passages are read ahead before all others, and make room for none of them.
+    pub read_ahead: bool,
 }
 
 impl KnowledgeSettings {

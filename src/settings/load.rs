@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_collection_is_set_in_the_file_and_in_the_environment() {
         let file = "[knowledge.collections.hr]\nfolders = [\"src\"]\nexclude = [\"*.tmp\"]\ncode = [\"rs\"]\nlanguage = \"it\"\n\
-                    link = \"https://w.example/{path}\"\nreaders = [\"slack:C1\", \"web\"]\n";
+                    read_ahead = true\nlink = \"https://w.example/{path}\"\nreaders = [\"slack:C1\", \"web\"]\n";
         let from_file = from_file(file).unwrap().knowledge;
         let variables = [
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__FOLDERS", "src"),
@@ -314,6 +314,7 @@ mod tests {
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LANGUAGE", "it"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LINK", "https://w.example/{path}"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__READERS", "slack:C1,web"),
+            ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__READ_AHEAD", "true"),
         ];
         assert_eq!(from_environment(&variables).unwrap().knowledge, from_file);
         assert_eq!(from_file.collections["hr"].readers, ["slack:C1", "web"]);

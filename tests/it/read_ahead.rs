@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{cervella, handbook, json, root, run, stdout};
+use crate::support::{cervella, handbook, json, models, root, run, stdout};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -65,4 +65,49 @@ fn an_admin_has_passages_read_and_stops_when_it_is_enough() {
     assert!(examined.contains("room for about "), "{examined}");
     // Whoever does not read ahead is not told of it.
     assert!(json(command(data).args(["index", "status", "--json"]))["read_ahead"].is_null());
+}
+
+#[test]
+fn a_collection_that_an_admin_names_is_read_first() {
+    if models().is_none() {
+        return;
+    }
+    let (data, open, named) = (tempfile::tempdir(), tempfile::tempdir(), tempfile::tempdir());
+    let [data, open, named] = [data, open, named].map(|folder| folder.expect("a temporary folder"));
+    let write = |folder: &Path, name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
+    for (day, opens) in [("Monday", 7), ("Tuesday", 8), ("Wednesday", 9), ("Thursday", 10), ("Friday", 11)] {
+        let text =
+            format!("# The canteen on {day}\n\nOn {day} the canteen opens at {opens} and closes three hours later.\n");
+        write(open.path(), &format!("{day}.md"), &text);
+    }
+    write(named.path(), "alarm.md", "# The alarm\n\nWhen the alarm rings everybody leaves by the stairs.\n");
+    write(named.path(), "doctor.md", "# The doctor\n\nThe company doctor is in the house on the first Thursday.\n");
+    let command = || {
+        let mut command = cervella(data.path());
+        command.env("CERVELLA__KNOWLEDGE__FOLDERS", open.path());
+        command.env("CERVELLA__KNOWLEDGE__COLLECTIONS__SAFETY__FOLDERS", named.path());
+        command.env("CERVELLA__KNOWLEDGE__COLLECTIONS__SAFETY__READ_AHEAD", "true");
+        command.env("CERVELLA__INFERENCE__PASSAGE_KV_GB", "1");
+        command
+    };
+    stdout(command().args(["index", "--read-ahead"]));
+    let files = std::fs::read_dir(data.path().join("passage_kv")).expect("something is read");
+    let mut kept: Vec<(SystemTime, String)> = files
+        .map(|file| file.expect("readable"))
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "kv"))
+        .map(|file| (file.metadata().and_then(|details| details.modified()), file.file_name()))
+        .map(|(modified, name)| (modified.expect("a time"), name.to_string_lossy().into_owned()))
+        .collect();
+    kept.sort();
+    let hits = json(command().args(["search", "alarm doctor", "--top", "10", "--json"]))["hits"].clone();
+    let of_collection = |hit: &&serde_json::Value| hit["collection"] == "safety";
+    let named: Vec<&str> = hits
+        .as_array()
+        .expect("hits")
+        .iter()
+        .filter(of_collection)
+        .filter_map(|hit| hit["passage_id"].as_str())
+        .collect();
+    assert_eq!((kept.len(), named.len()), (7, 2), "{kept:?} {hits}");
+    assert!(kept[..2].iter().all(|(_, file)| named.iter().any(|id| file.starts_with(id))), "{kept:?} {named:?}");
 }

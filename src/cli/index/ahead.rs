@@ -7,7 +7,7 @@ use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, want_passages};
+use crate::app::App;
 use crate::cli::output;
 use crate::inference::AheadStanding;
 
@@ -24,7 +24,7 @@ pub(super) fn read(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
         "passages read ahead harm this model's answers, as its first prompts showed: none are read"
     );
     app.keep_only_current(&engine)?;
-    let waiting = want_passages(&engine, &generation, stop)?;
+    let waiting = app.want_passages(&engine, &generation, stop)?;
     let is_seen = std::io::stderr().is_terminal();
     let bar = if is_seen { ProgressBar::new(waiting as u64) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} passages, {eta} left") {

@@ -6,7 +6,7 @@ mod shelf;
 mod trial;
 mod uses;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -179,14 +179,17 @@ impl Ahead {
         wanted.asked.truncate(WANTED_MAX);
     }
 
-    /// Wants them read when there is nothing else to read, if there is room. Returns whether there is.
+    /// Wants them read when there is nothing else to read, if there is room; those that are always expected make some. Returns whether
+    /// there is.
     pub(super) fn want_later(&self, rules: &[u32], passages: &[PromptPassage], room: &mut AheadRoom) -> bool {
         for to_read in self.missing(&room.shared(rules), passages) {
             let mut wanted = self.wanted();
             if wanted.later.contains(&to_read) {
                 continue;
             }
-            let left = room.bytes.checked_sub(self.shelf.file_bytes(to_read.tokens.len()));
+            let bytes = self.shelf.file_bytes(to_read.tokens.len());
+            let is_always_expected = self.shelf.uses().expected(to_read.id).is_infinite();
+            let left = room.bytes.checked_sub(bytes).or(is_always_expected.then_some(0));
             let Some(left) = left.filter(|_| wanted.later.len() < WANTED_MAX) else { return false };
             room.bytes = left;
             wanted.later.push_back(to_read);
@@ -232,7 +235,12 @@ impl Ahead {
         self.current.get().is_none_or(|is_current| is_current(id))
     }
 
-    /// Those that were found before, the most expected first.
+    /// From now on these are expected more than all others.
+    pub(super) fn expect_always(&self, passages: HashSet<PassageId>) {
+        self.shelf.uses().expect_always(passages);
+    }
+
+    /// Those that are always expected or were found before, the most expected first.
     pub(super) fn by_expectation(&self) -> Vec<PassageId> {
         self.shelf.uses().by_expectation()
     }

@@ -1,7 +1,7 @@
-//! How much each passage is expected to be asked for: how often it was found lately. What nobody asks for any more is forgotten by
-//! and by; what is lost of it costs a few passages that are read ahead too late.
+//! How much each passage is expected to be asked for: how often it was found lately, unless an admin said that it is. What nobody asks
+//! for any more is forgotten by and by; what is lost of it costs a few passages that are read ahead too late.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +37,8 @@ impl Use {
 pub(super) struct Uses {
     path: PathBuf,
     known: Mutex<HashMap<PassageId, Use>>,
+    /// Expected whether they were found or not.
+    always: Mutex<HashSet<PassageId>>,
     is_changed: AtomicBool,
 }
 
@@ -47,7 +49,13 @@ impl Uses {
             let known: Result<HashMap<PassageId, Use>, _> = serde_json::from_slice(&bytes);
             known.inspect_err(|error| tracing::info!(%error, "how often passages were found is counted anew")).ok()
         });
-        Uses { path, known: Mutex::new(known.unwrap_or_default()), is_changed: AtomicBool::new(false) }
+        let known = Mutex::new(known.unwrap_or_default());
+        Uses { path, known, always: Mutex::default(), is_changed: AtomicBool::new(false) }
+    }
+
+    /// From now on these are expected more than all others, and no other ones are.
+    pub(super) fn expect_always(&self, passages: HashSet<PassageId>) {
+        *self.always() = passages;
     }
 
     /// A passage was found.
@@ -65,18 +73,25 @@ impl Uses {
         self.is_changed.store(true, Ordering::Relaxed);
     }
 
-    /// 0: it was never found.
+    /// 0: it was never found; infinite: it is always expected.
     pub(super) fn expected(&self, passage: PassageId) -> f64 {
+        if self.always().contains(&passage) {
+            return f64::INFINITY;
+        }
         self.known().get(&passage).map_or(0.0, |known| known.score_at(now()))
     }
 
-    /// Those that were found, the most expected first.
+    /// Those that are always expected, and behind them those that were found, the most expected first.
     pub(super) fn by_expectation(&self) -> Vec<PassageId> {
         let now = now();
-        let mut known: Vec<(PassageId, f64)> =
+        let always = self.always();
+        let mut found: Vec<(PassageId, f64)> =
             self.known().iter().map(|(id, known)| (*id, known.score_at(now))).collect();
-        known.sort_by(|a, b| b.1.total_cmp(&a.1));
-        known.into_iter().map(|(id, _)| id).collect()
+        found.sort_by(|a, b| b.1.total_cmp(&a.1));
+        // Of those that are always expected, too, the ones first that are found.
+        let (first, others): (Vec<_>, Vec<_>) = found.iter().map(|(id, _)| *id).partition(|id| always.contains(id));
+        let known: HashSet<PassageId> = first.iter().copied().collect();
+        first.into_iter().chain(always.difference(&known).copied()).chain(others).collect()
     }
 
     /// Writes down what has changed.
@@ -93,6 +108,10 @@ impl Uses {
 
     fn known(&self) -> MutexGuard<'_, HashMap<PassageId, Use>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn always(&self) -> MutexGuard<'_, HashSet<PassageId>> {
+        self.always.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,6 +138,19 @@ mod tests {
         assert!(later.expected(A) > 1.9 && later.expected(B) > 0.9 && later.expected(PassageId([3; 16])) == 0.0);
         fs::write(&path, "{\"half").unwrap();
         assert!(Uses::open(path).by_expectation().is_empty());
+    }
+
+    #[test]
+    fn who_is_always_expected_comes_before_all_who_were_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let uses = Uses::open(folder.path().join("uses.json"));
+        let c = PassageId([3; 16]);
+        [A, A, B].into_iter().for_each(|id| uses.note(id));
+        uses.expect_always([B, c].into());
+        assert_eq!(uses.by_expectation(), [B, c, A]);
+        assert!(uses.expected(c) > uses.expected(A));
+        uses.expect_always([].into());
+        assert_eq!((uses.by_expectation(), uses.expected(c)), (vec![A, B], 0.0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::dense::{DenseQuery, Vectors};
+use super::dense::{DenseQuery, Tag, Vectors};
 use super::embed::EmbeddingModel;
 use super::filter::Filter;
 use super::lexical::Lexical;
@@ -262,6 +262,13 @@ impl Generation {
     /// How many passages a document has, by its collection and path.
     pub fn passages_of(&self, collection: &str, path: &str) -> Result<usize, RetrievalError> {
         self.lexical.passages_of(collection, path)
+    }
+
+    /// All passages of some collections, which are asked for by name.
+    pub fn passages_in(&self, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = PassageId> {
+        let wanted: Vec<bool> = self.summary.collections.iter().map(|name| is_wanted(name)).collect();
+        let is_in = move |tag: Tag| wanted.get(usize::from(tag.collection)) == Some(&true);
+        self.vectors.ids().filter(move |id| self.vectors.tag(*id).is_some_and(&is_in))
     }
 
     /// Passages from all over the index, at most so many.
