@@ -64,6 +64,8 @@ pub enum AppError {
     TooLarge { source: InferenceError, smaller: Option<String> },
     #[error("`inference.passage_kv_gb` is 0: there is no room for passages that are read ahead")]
     NoRoomAhead,
+    #[error("another measurement runs with {}: wait for its end", .0.display())]
+    Measuring(PathBuf),
     #[error("no knowledge folder is set: name one in `knowledge.folders` or CERVELLA__KNOWLEDGE__FOLDERS")]
     NoFolders,
     #[error("there is no collection `{name}`, only {known}")]
@@ -89,7 +91,7 @@ impl AppError {
 
     /// Whether the same command may succeed in a moment.
     pub fn is_temporary(&self) -> bool {
-        if matches!(self, AppError::Ingest(IngestError::ForgottenLater { .. })) {
+        if matches!(self, AppError::Ingest(IngestError::ForgottenLater { .. }) | AppError::Measuring(_)) {
             return true;
         }
         let (AppError::Retrieval(error) | AppError::Ingest(IngestError::Retrieval(error))) = self else { return false };
@@ -307,6 +309,7 @@ impl App {
             Err(other) => return Err(other),
         };
         if let Some(engine) = &engine {
+            engine.expect_always(self.named_passages(&searcher.generation()));
             let searcher = Arc::clone(&searcher);
             engine.keep_only(move |id| searcher.generation().holds(id));
         }

@@ -1,5 +1,6 @@
 //! Which passages the model reads before anybody asks, and where what it read lies.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError};
 use crate::answer::begun_with;
-use crate::domain::Language;
+use crate::domain::{Language, PassageId};
 use crate::inference::{Engine, PieceFormat, ReadAheadOptions, forget_pieces};
 use crate::prompt;
 use crate::retrieval::{Generation, IndexedPassage};
@@ -67,6 +68,12 @@ impl App {
         Ok(())
     }
 
+    /// Passages that are to be read ahead before all others: those of collections whose settings say so.
+    pub(super) fn named_passages(&self, generation: &Generation) -> HashSet<PassageId> {
+        let collections = &self.settings.knowledge.collections;
+        generation.passages_in(|name| collections.get(name).is_some_and(|collection| collection.read_ahead)).collect()
+    }
+
     /// Wants passages read as long as there is room: those of collections that are to be, then those that questions found before, the
     /// most expected first, then some from all over the index. Whatever else nobody asked for waits no longer. Returns how many
     /// wait to be read.
@@ -79,9 +86,7 @@ impl App {
         generation: &Generation,
         stop: &CancellationToken,
     ) -> Result<usize, AppError> {
-        let collections = &self.settings.knowledge.collections;
-        let is_first = |name: &str| collections.get(name).is_some_and(|collection| collection.read_ahead);
-        engine.expect_always(generation.passages_in(is_first).collect());
+        engine.expect_always(self.named_passages(generation));
         let Some(mut room) = engine.room_ahead() else { return Ok(0) };
         let expected = engine.expected_passages().into_iter().filter_map(|id| generation.passage(id).transpose());
         let mut want = |passage: Result<IndexedPassage, _>| -> Result<bool, AppError> {

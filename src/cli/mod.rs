@@ -169,7 +169,7 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Prints an error as one line: what happened, then the causes that it does not tell itself.
+/// Prints an error, in one line unless it shows a place in a file: what happened, then the causes that it does not tell itself.
 pub fn tell(error: &anyhow::Error) {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -177,7 +177,8 @@ pub fn tell(error: &anyhow::Error) {
             line = format!("{line}: {cause}");
         }
     }
-    eprintln!("{}cervella: {line}", telemetry::error_priority());
+    let priority = telemetry::error_priority();
+    format!("cervella: {line}").lines().for_each(|line| eprintln!("{priority}{line}"));
 }
 
 /// 1 failed, 2 usage, 64 bad settings, 75 try again later.

@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+
+use crate::app::AppError;
 
 /// For one measurement at a time: two would slow each other down. Empty at first, whatever one that was killed has left,
 /// and removed at the end.
@@ -24,13 +26,12 @@ impl Scratch {
         let around = data.join("measuring");
         let mut closed = DirBuilder::new();
         closed.recursive(true).mode(0o700);
-        let held = closed.create(&around).and_then(|()| File::open(&around));
+        let made = std::fs::create_dir_all(data).and_then(|()| closed.create(&around));
+        let held = made.and_then(|()| File::open(&around));
         let held = held.with_context(|| format!("cannot make {}", around.display()))?;
         match held.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!("another measurement runs with {}: wait for its end", data.display())
-            }
+            Err(TryLockError::WouldBlock) => return Err(AppError::Measuring(data.to_owned()).into()),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", around.display()));
             }
@@ -67,7 +68,7 @@ mod tests {
         let first = Scratch::new(data.path()).unwrap();
         std::fs::write(first.path().join("piece"), "left").unwrap();
         let error = Scratch::new(data.path()).err().unwrap();
-        assert!(error.to_string().contains("another measurement runs"), "{error}");
+        assert_eq!(crate::cli::exit_code(&error), 75, "{error}");
         assert!(first.path().join("piece").exists());
         // As a killed process ends: the lock goes, the files stay.
         let left = first.path().to_owned();

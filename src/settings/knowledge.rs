@@ -106,6 +106,12 @@ impl KnowledgeSettings {
             Some((key(name, part), reason))
         })
     }
+
+    /// A collection that is to be read ahead where nothing is.
+    pub(super) fn ahead_without_room(&self, passage_kv_gb: usize) -> Option<(String, String)> {
+        let (name, _) = self.collections.iter().find(|(_, settings)| settings.read_ahead && passage_kv_gb == 0)?;
+        Some((key(name, "read_ahead"), "there is no room for it: inference.passage_kv_gb is 0".to_owned()))
+    }
 }
 
 impl CollectionSettings {

@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_collection_is_set_in_the_file_and_in_the_environment() {
         let file = "[knowledge.collections.hr]\nfolders = [\"src\"]\nexclude = [\"*.tmp\"]\ncode = [\"rs\"]\nlanguage = \"it\"\n\
-                    read_ahead = true\nlink = \"https://w.example/{path}\"\nreaders = [\"slack:C1\", \"web\"]\n";
+                    read_ahead = true\nlink = \"https://w.example/{path}\"\nreaders = [\"slack:C1\", \"web\"]\n[inference]\npassage_kv_gb = 1\n";
         let from_file = from_file(file).unwrap().knowledge;
         let variables = [
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__FOLDERS", "src"),
@@ -315,6 +315,7 @@ mod tests {
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__LINK", "https://w.example/{path}"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__READERS", "slack:C1,web"),
             ("CERVELLA__KNOWLEDGE__COLLECTIONS__HR__READ_AHEAD", "true"),
+            ("CERVELLA__INFERENCE__PASSAGE_KV_GB", "1"),
         ];
         assert_eq!(from_environment(&variables).unwrap().knowledge, from_file);
         assert_eq!(from_file.collections["hr"].readers, ["slack:C1", "web"]);
@@ -331,6 +332,10 @@ mod tests {
         refused(hr("folders = [\"src\"]\ncode = [\"*.rs\"]"), &["knowledge.collections.hr.code", "*.rs"]);
         refused(hr("folders = [\"src\"]\nlink = \"wiki\""), &["knowledge.collections.hr.link", "https://"]);
         refused(hr("folders = [\"src\"]\nreaders = [\"anna\"]"), &["knowledge.collections.hr.readers", "anna"]);
+        refused(
+            hr("folders = [\"src\"]\nread_ahead = true"),
+            &["knowledge.collections.hr.read_ahead", "passage_kv_gb"],
+        );
         refused(hr("folders = [\"src\"]\nlanguage = \"fr\""), &["language"]);
         refused(hr("folders = [\"src\"]\n[knowledge]\nfolders = [\"src\"]"), &["src", "`knowledge`"]);
         for name in ["knowledge", "\"H R\"", "\"\""] {

@@ -373,7 +373,10 @@ pub(super) fn is_subject(text: &str) -> bool {
 impl Settings {
     /// The first value that makes no sense, as its key and what is wrong with it.
     pub(super) fn nonsense(&self) -> Option<(String, String)> {
-        self.knowledge.nonsense().or_else(|| self.out_of_limits().map(|(key, reason)| (key.to_owned(), reason)))
+        self.knowledge
+            .nonsense()
+            .or_else(|| self.out_of_limits().map(|(key, reason)| (key.to_owned(), reason)))
+            .or_else(|| self.knowledge.ahead_without_room(self.inference.passage_kv_gb))
     }
 
     fn out_of_limits(&self) -> Option<(&'static str, String)> {

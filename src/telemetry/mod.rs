@@ -13,8 +13,8 @@ mod withheld;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -83,22 +83,32 @@ pub fn start(verbosity: Verbosity, form: LogForm, collector: Option<&str>) -> an
         Verbosity::Normal => "info,ort=error",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let traces = collector.map(Traces::to).transpose()?;
+    // A second call, as in tests, keeps the first subscriber.
+    let _ = subscriber(filter, form, traces.as_ref()).try_init();
+    Ok(traces)
+}
+
+/// `filter`: of the lines of the log alone.
+fn subscriber(filter: EnvFilter, form: LogForm, traces: Option<&Traces>) -> impl Subscriber + Send + Sync + 'static {
     let terminal = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false);
     let lines = match form {
         LogForm::Text => lines.map_event_format(Prioritised::new).boxed(),
         LogForm::Json => lines.json().map_event_format(Prioritised::new).boxed(),
     };
-    let traces = collector.map(Traces::to).transpose()?;
-    let spans = traces.as_ref().map(|traces| {
+    let spans = traces.map(|traces| {
         let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer());
         layer.with_filter(LevelFilter::INFO)
     });
-    let discreet = filter_fn(|metadata| may_be_logged(metadata.target(), metadata.level()));
+    let least = if spans.is_some() { LevelFilter::INFO } else { LevelFilter::ERROR };
+    // What is below that is not even looked at: libraries trace every letter.
+    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE).max(least);
+    let may_be_logged =
+        move |metadata: &Metadata<'_>| *metadata.level() <= most && may_be_logged(metadata.target(), metadata.level());
+    let discreet = filter_fn(may_be_logged).with_max_level_hint(most);
     let kept = tracing_subscriber::registry().with(spans).with(recent::keep_errors()).with(lines.with_filter(filter));
-    // A second call, as in tests, keeps the first subscriber.
-    let _ = kept.with(discreet).try_init();
-    Ok(traces)
+    kept.with(discreet)
 }
 
 fn may_be_logged(target: &str, level: &Level) -> bool {
@@ -152,6 +162,17 @@ fn status_mb(name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_hears_is_not_looked_at() {
+        for (filter, most) in [("warn,ort=error", LevelFilter::WARN), ("off", LevelFilter::ERROR)] {
+            let subscriber = subscriber(EnvFilter::new(filter), LogForm::Json, None);
+            assert_eq!(subscriber.max_level_hint(), Some(most), "{filter}");
+        }
+        let traces = Traces::to("http://127.0.0.1:9").unwrap();
+        let subscriber = subscriber(EnvFilter::new("warn"), LogForm::Text, Some(&traces));
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
+    }
 
     #[test]
     fn libraries_that_tell_what_they_send_are_never_heard() {

@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What belongs in front of a line on stderr that says why the program ends.
+/// What belongs in front of each line on stderr that says why the program ends.
 pub fn error_priority() -> &'static str {
     if journal_reads_stderr() { number(Level::ERROR) } else { "" }
 }
@@ -49,9 +49,12 @@ where
     F: FormatEvent<S, N>,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        if self.for_journal {
-            line.write_str(number(*event.metadata().level()))?;
+        if !self.for_journal {
+            return self.format.format_event(context, line, event);
         }
-        self.format.format_event(context, line, event)
+        let mut text = String::new();
+        self.format.format_event(context, Writer::new(&mut text), event)?;
+        let priority = number(*event.metadata().level());
+        text.lines().try_for_each(|text| writeln!(line, "{priority}{text}"))
     }
 }

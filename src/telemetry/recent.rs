@@ -79,13 +79,15 @@ impl Visit for Message {
 
 #[cfg(test)]
 mod tests {
-    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::EnvFilter;
 
     use super::*;
+    use crate::telemetry::LogForm;
 
     #[test]
     fn the_newest_errors_are_kept_without_their_details() {
-        let subscriber = tracing_subscriber::registry().with(keep_errors());
+        // Whatever else is logged.
+        let subscriber = crate::telemetry::subscriber(EnvFilter::new("off"), LogForm::Text, None);
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!("nothing to keep");
             for n in 0..5 {

@@ -396,6 +396,21 @@ mod tests {
     }
 
     #[test]
+    fn those_that_are_always_expected_make_room_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = (HEADER_BYTES + piece(2).bytes().len()) as u64;
+        let shelf = shelf(folder.path(), bytes);
+        let keys = [1, 2, 3].map(|n| key(n, &[1], &[2, 3]));
+        assert!(shelf.put(keys[0], &piece(2)).unwrap());
+        (0..3).for_each(|_| shelf.uses().note(keys[0].passage));
+        shelf.uses().expect_always([keys[1].passage, keys[2].passage].into());
+        assert!(shelf.put(keys[1], &piece(2)).unwrap());
+        (0..9).for_each(|_| shelf.uses().note(keys[0].passage));
+        assert!(!shelf.put(keys[0], &piece(2)).unwrap() && !shelf.put(keys[2], &piece(2)).unwrap());
+        assert_eq!(keys.map(|key| shelf.holds(key)), [false, true, false]);
+    }
+
+    #[test]
     fn what_nobody_can_use_any_more_makes_room_first() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = (HEADER_BYTES + piece(2).bytes().len()) as u64;

@@ -1,5 +1,5 @@
-//! How much each passage is expected to be asked for: how often it was found lately, unless an admin said that it is. What nobody asks
-//! for any more is forgotten by and by; what is lost of it costs a few passages that are read ahead too late.
+//! How much each passage is expected to be asked for: how often it was found lately, or that an admin named its collection. What
+//! nobody asks for any more is forgotten by and by; what is lost of it costs a few passages that are read ahead too late.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -91,7 +91,9 @@ impl Uses {
         // Of those that are always expected, too, the ones first that are found.
         let (first, others): (Vec<_>, Vec<_>) = found.iter().map(|(id, _)| *id).partition(|id| always.contains(id));
         let known: HashSet<PassageId> = first.iter().copied().collect();
-        first.into_iter().chain(always.difference(&known).copied()).chain(others).collect()
+        let mut never_found: Vec<PassageId> = always.difference(&known).copied().collect();
+        never_found.sort_unstable();
+        first.into_iter().chain(never_found).chain(others).collect()
     }
 
     /// Writes down what has changed.

@@ -267,6 +267,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn distances_are_those_of_the_positions_and_layers_that_differ() {
+        let shape = PieceShape { layers: 2, kv_heads: 2, head_size: 4, positions: 3, format: PieceFormat::F16 };
+        let piece = |numbers: &[f32]| {
+            let bytes = numbers.iter().flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect();
+            Piece::from_bytes(shape, bytes).unwrap()
+        };
+        let mut numbers = vec![1.0; shape.bytes() / 2];
+        let one = piece(&numbers);
+        // In the second layer, of the second head, the value of the last position.
+        let last = numbers.len() - 1;
+        numbers[last] = 4.0;
+        let other = piece(&numbers);
+        assert_eq!(one.distances(&other, 0..1), [0.0; 3]);
+        assert_eq!(one.distances(&other, 1..2), [0.0, 0.0, 9.0]);
+        assert_eq!(one.distances(&other, 0..2), [0.0, 0.0, 9.0]);
+    }
+
+    #[test]
     fn rows_come_back_as_exactly_as_their_format_allows() {
         let row: Vec<f32> = (0..80).map(|n| ((n * 37 % 23) as f32 - 11.0) / 3.0).collect();
         for (format, off_max) in [(PieceFormat::F16, 0.002), (PieceFormat::Int8, 0.017), (PieceFormat::Int4, 0.46)] {

@@ -264,7 +264,7 @@ impl Generation {
         self.lexical.passages_of(collection, path)
     }
 
-    /// All passages of some collections, which are asked for by name.
+    /// All passages of the collections whose name is wanted.
     pub fn passages_in(&self, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = PassageId> {
         let wanted: Vec<bool> = self.summary.collections.iter().map(|name| is_wanted(name)).collect();
         let is_in = move |tag: Tag| wanted.get(usize::from(tag.collection)) == Some(&true);

@@ -129,6 +129,9 @@ fn leaves(block: &Block, ids: &mut usize) -> Vec<Leaf> {
 }
 
 fn collect(block: &Block, path: &mut Vec<Step>, ids: &mut usize, found: &mut Vec<Leaf>) {
+    if !block.shows() {
+        return;
+    }
     *ids += 1;
     let id = *ids;
     match block {
@@ -162,8 +165,6 @@ fn collect(block: &Block, path: &mut Vec<Step>, ids: &mut usize, found: &mut Vec
                 begun(path);
             }
         }
-        // Shows nothing.
-        Block::Code { text, .. } if text.trim().is_empty() => {}
         leaf => found.push(Leaf { path: path.clone(), block: leaf.clone() }),
     }
 }
@@ -258,26 +259,22 @@ struct Packer<'a> {
 impl Packer<'_> {
     fn add_block(&mut self, top: usize, block: &Block) {
         let leaves = leaves(block, &mut self.ids);
-        let source = self.document.slice(top);
+        let (document, limit) = (self.document, self.limit);
+        let source = document.slice(top);
         let whole = measure(&source);
-        let limit = self.limit;
         let current = self.current();
         // Behind a list that was written anew its source might be read as more of that list.
         let inside_list = matches!(current.chunks.last(), Some(Chunk::Leaf(leaf)) if !leaf.path.is_empty())
             && (matches!(block, Block::List(_)) || source.starts_with([' ', '\t']));
         let fits_here = limit.takes(current.with(whole));
-        if leaves.is_empty() {
-            // It shows nothing, but may keep a list apart from what would go on with it.
-            if fits_here && !inside_list {
-                self.push(Chunk::Whole(top), whole);
-            } else if !current.chunks.is_empty() {
-                self.parts.push(Part::default());
-            }
-            return;
-        }
         if !inside_list && (fits_here || (leaves.len() == 1 && limit.takes(whole))) {
             self.push(Chunk::Whole(top), whole);
             return;
+        }
+        // What keeps two lists apart is not written anew.
+        let behind_list = matches!(current.chunks.last(), Some(Chunk::Whole(top)) if document.is_list(*top));
+        if behind_list && matches!(block, Block::List(_)) {
+            self.parts.push(Part::default());
         }
         for leaf in leaves {
             if limit.takes_leaf(&leaf) {

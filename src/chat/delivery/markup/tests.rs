@@ -291,9 +291,13 @@ fn the_first_messages_stay_while_an_answer_grows() {
 #[test]
 fn what_shows_nothing_keeps_a_list_apart_from_what_follows() {
     let rest = "Il resto della risposta, che sta in un altro messaggio.";
-    for (between, behind, wanted) in
-        [(">", "5. quinta", "5. quinta"), ("```\n```", "5. quinta", "5. quinta"), (">", "     a<br>b", "a<br>b")]
-    {
+    for (between, behind, wanted) in [
+        (">", "5. quinta", "5. quinta"),
+        ("```\n```", "5. quinta", "5. quinta"),
+        ("\n<br>", "5. quinta", "5. quinta"),
+        ("\n[](https://e.example)", "5. quinta", "5. quinta"),
+        (">", "     a<br>b", "a<br>b"),
+    ] {
         let parts = split(&format!("1. prima\n2. seconda\n{between}\n\n{behind}\n\n{rest}"), 60);
         assert_eq!(parts.len(), 2, "{parts:?}");
         assert!(plain(&parts[0]).ends_with(wanted), "{parts:?}");

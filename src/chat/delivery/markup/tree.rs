@@ -60,9 +60,21 @@ impl List {
     }
 }
 
+impl Block {
+    /// Whether there is anything to be seen of it.
+    pub(super) fn shows(&self) -> bool {
+        match self {
+            Block::Code { text, .. } => !text.trim().is_empty(),
+            Block::Quote(blocks) => blocks.iter().any(Block::shows),
+            Block::List(_) | Block::Paragraph(_) | Block::Heading(..) | Block::Table(_) | Block::Rule => true,
+        }
+    }
+}
+
 pub(super) struct Document {
     source: String,
-    /// The outermost blocks, each with the lines of the source that it was made of.
+    /// The outermost blocks that show something, each with the lines of the source that it was made of, and before those the
+    /// ones that show nothing but keep it apart from the block before.
     pub blocks: Vec<(Block, Range<usize>)>,
     /// Holds links or pictures without words: nothing of them is to be seen.
     pub hides: bool,
@@ -76,13 +88,25 @@ impl Document {
             builder.take(event, range);
         }
         builder.flush_words();
-        let (blocks, hides) = (builder.top, builder.hides);
+        let (mut blocks, hides) = (builder.top, builder.hides);
+        blocks.retain(|(block, _)| block.shows());
+        for at in 1..blocks.len() {
+            let (end, range) = (blocks[at - 1].1.end, &mut blocks[at].1);
+            let between = source.get(end..range.start).unwrap_or_default();
+            if let Some(unseen) = between.find(|c: char| !c.is_whitespace()) {
+                range.start = source[..end + unseen].rfind('\n').map_or(end, |line| (line + 1).max(end));
+            }
+        }
         Document { source, blocks, hides }
     }
 
     /// The source of an outermost block.
     pub(super) fn slice(&self, top: usize) -> String {
         legible(self.source[self.blocks[top].1.clone()].trim_end())
+    }
+
+    pub(super) fn is_list(&self, top: usize) -> bool {
+        matches!(self.blocks[top].0, Block::List(_))
     }
 
     pub(super) fn is_blank(&self) -> bool {

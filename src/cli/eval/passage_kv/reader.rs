@@ -170,13 +170,13 @@ impl Reader {
             cache.place(passage, &piece, self.model.rope());
             let other = passage.iter().zip(first).rposition(|(own, first)| own != first).map_or(0, |at| at + 1);
             let mut positions: Vec<usize> = (start..cache.len()).collect();
-            if let Some(layers) = ahead.anew.layers(&piece) {
+            // The first one stands where it was read.
+            let share = if at == 0 && ahead.behind_rules { 0.0 } else { ahead.share };
+            if let Some(layers) = ahead.anew.layers(&piece).filter(|_| share > 0.0) {
                 let here = |of: &KvCache| of.piece(start..start + passage.len(), self.model.rope(), PieceFormat::F16);
                 let far = here(&cache).distances(&here(full), layers);
                 positions[other..].sort_by(|left, right| far[right - start].total_cmp(&far[left - start]));
             }
-            // The first one stands where it was read.
-            let share = if at == 0 && ahead.behind_rules { 0.0 } else { ahead.share };
             positions.truncate(((share * passage.len() as f64).ceil() as usize).max(other));
             positions.sort_unstable();
             runs.extend(positions.into_iter().map(|position| position..position + 1));
