@@ -7,9 +7,11 @@ mod whole_answers;
 
 use std::io::Write as _;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{EvalQuestion, mean};
@@ -106,12 +108,19 @@ struct WayFigures {
     rows: f64,
 }
 
+/// Prompts as they are read in each way.
 #[derive(Serialize)]
-struct Figures {
+struct Prompts {
     questions: usize,
     prompt_tokens: f64,
     passages: f64,
     ways: Vec<WayFigures>,
+}
+
+#[derive(Serialize)]
+struct Figures {
+    #[serde(flatten)]
+    prompts: Prompts,
     whole_answers: Vec<WholeAnswers>,
 }
 
@@ -124,23 +133,11 @@ pub(super) async fn run(app: &App, questions: &[EvalQuestion], limit: usize, jso
     );
     let folder = Scratch::new(app.data())?;
     let mut engine_options = app.engine_options(&app.settings().models.answer)?;
-    let (mut measured, mut asked): (Vec<Vec<Measured>>, _) = (Vec::new(), Vec::new());
-    let (mut prompt_tokens, mut passages) = (Vec::new(), Vec::new());
-    {
-        let searcher = app.searcher(app.embedder()?)?;
-        let mut reader = Reader::open(&engine_options.model)?;
-        for question in questions.iter().filter(|question| question.answerable) {
-            if measured.len() == limit {
-                break;
-            }
-            let Some(case) = reader.case(app, &searcher, question)? else { continue };
-            prompt_tokens.push(case.tokens().len() as f64);
-            passages.push(case.passages.len() as f64);
-            measured.push(reader.measure(&case, &question.must_contain)?);
-            asked.push(question);
-        }
+    let (prompts, asked) = Prompts::read(app, &engine_options.model, questions, limit)?;
+    if !json {
+        // Whole answers take as long again.
+        prompts.print()?;
     }
-    ensure!(!measured.is_empty(), "no question finds more than one passage that fits the prompt");
     engine_options.read_ahead = Some(ReadAheadOptions {
         folder: folder.path().to_owned(),
         bytes_max: BYTES_MAX,
@@ -152,33 +149,62 @@ pub(super) async fn run(app: &App, questions: &[EvalQuestion], limit: usize, jso
     let engine =
         tokio::task::spawn_blocking(move || Engine::start(engine_options)).await.context("loading panicked")??;
     let whole_answers = whole_answers::compare(app, &Arc::new(engine), &asked).await?;
-    let column = |at: usize, of: &dyn Fn(&Measured) -> Option<f64>| {
-        mean(measured.iter().filter_map(|ways| of(&ways[at])).collect::<Vec<_>>().into_iter())
-    };
-    let ways = WAYS.iter().enumerate().map(|(at, (way, _))| WayFigures {
-        way,
-        kl: column(at, &|measured| Some(measured.kl)),
-        same_token: column(at, &|measured| Some(measured.same_token)),
-        says: column(at, &|measured| measured.says),
-        rows: column(at, &|measured| Some(measured.rows as f64)),
-    });
-    let figures = Figures {
-        questions: measured.len(),
-        prompt_tokens: mean(prompt_tokens.into_iter()),
-        passages: mean(passages.into_iter()),
-        ways: ways.collect(),
-        whole_answers,
-    };
-    if json { output::json(&figures) } else { print(&figures) }
+    if json { output::json(&Figures { prompts, whole_answers }) } else { WholeAnswers::print(&whole_answers) }
 }
 
-fn print(figures: &Figures) -> anyhow::Result<()> {
-    let Figures { questions, prompt_tokens, passages, ways, whole_answers } = figures;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{questions} questions, {passages:.1} passages in {prompt_tokens:.0} prompt tokens")?;
-    writeln!(out, "{:28} {:>7} {:>11} {:>6} {:>6}", "", "KL", "same token", "says", "rows")?;
-    for WayFigures { way, kl, same_token, says, rows } in ways {
-        writeln!(out, "{way:28} {kl:>7.3} {same_token:>11.3} {says:>6.3} {rows:>6.0}")?;
+impl Prompts {
+    /// Those of the first `limit` questions, and these questions.
+    fn read<'a>(
+        app: &App,
+        model: &Path,
+        questions: &'a [EvalQuestion],
+        limit: usize,
+    ) -> anyhow::Result<(Self, Vec<&'a EvalQuestion>)> {
+        let searcher = app.searcher(app.embedder()?)?;
+        let mut reader = Reader::open(model)?;
+        let (mut measured, mut asked): (Vec<Vec<Measured>>, _) = (Vec::new(), Vec::new());
+        let (mut prompt_tokens, mut passages) = (Vec::new(), Vec::new());
+        let bar = ProgressBar::new(limit.min(questions.len()) as u64);
+        for question in questions.iter().filter(|question| question.answerable) {
+            if measured.len() == limit {
+                break;
+            }
+            let Some(case) = reader.case(app, &searcher, question)? else { continue };
+            prompt_tokens.push(case.tokens().len() as f64);
+            passages.push(case.passages.len() as f64);
+            measured.push(reader.measure(&case, &question.must_contain)?);
+            asked.push(question);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        ensure!(!measured.is_empty(), "no question finds more than one passage that fits the prompt");
+        let column = |at: usize, of: &dyn Fn(&Measured) -> Option<f64>| {
+            mean(measured.iter().filter_map(|ways| of(&ways[at])).collect::<Vec<_>>().into_iter())
+        };
+        let ways = WAYS.iter().enumerate().map(|(at, (way, _))| WayFigures {
+            way,
+            kl: column(at, &|measured| Some(measured.kl)),
+            same_token: column(at, &|measured| Some(measured.same_token)),
+            says: column(at, &|measured| measured.says),
+            rows: column(at, &|measured| Some(measured.rows as f64)),
+        });
+        let prompts = Prompts {
+            questions: measured.len(),
+            prompt_tokens: mean(prompt_tokens.into_iter()),
+            passages: mean(passages.into_iter()),
+            ways: ways.collect(),
+        };
+        Ok((prompts, asked))
     }
-    WholeAnswers::print(whole_answers)
+
+    fn print(&self) -> anyhow::Result<()> {
+        let Prompts { questions, prompt_tokens, passages, ways } = self;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{questions} questions, {passages:.1} passages in {prompt_tokens:.0} prompt tokens")?;
+        writeln!(out, "{:28} {:>7} {:>11} {:>6} {:>6}", "", "KL", "same token", "says", "rows")?;
+        for WayFigures { way, kl, same_token, says, rows } in ways {
+            writeln!(out, "{way:28} {kl:>7.3} {same_token:>11.3} {says:>6.3} {rows:>6.0}")?;
+        }
+        Ok(())
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -60,6 +61,7 @@ pub(super) async fn compare(
     let generation = searcher.generation();
     let ways =
         [("all passages", usize::MAX / 2, false), ("in time", TOKENS, false), ("in time, read ahead", TOKENS, true)];
+    let bar = ProgressBar::new((ways.len() * questions.len()) as u64);
     let mut all = Vec::new();
     for (way, tokens, reads_ahead) in ways {
         let writer = Arc::new(Bounded { engine: Arc::clone(engine), tokens, reads_ahead });
@@ -68,6 +70,7 @@ pub(super) async fn compare(
         for question in questions {
             let answer = answers::ask(&answerer, question, &stop).await?.context("it was stopped")?;
             results.push(AnswerResult::of(question, answer, &generation, &app.settings().answer.contact)?);
+            bar.inc(1);
         }
         let each = |of: fn(&AnswerResult) -> f64| mean(results.iter().map(of));
         all.push(WholeAnswers {
@@ -78,6 +81,7 @@ pub(super) async fn compare(
             figures: AnswerFigures::of(&results),
         });
     }
+    bar.finish_and_clear();
     Ok(all)
 }
 
