@@ -12,6 +12,8 @@ mod telegram;
 mod tree;
 
 #[cfg(test)]
+mod any_text;
+#[cfg(test)]
 mod tests;
 
 use layout::Flavour;
