@@ -135,7 +135,7 @@ pub(super) async fn run(app: &App, questions: &[EvalQuestion], limit: usize, jso
     let mut engine_options = app.engine_options(&app.settings().models.answer)?;
     let (prompts, asked) = Prompts::read(app, &engine_options.model, questions, limit)?;
     if !json {
-        // Whole answers take as long again.
+        // Whole answers take minutes more.
         prompts.print()?;
     }
     engine_options.read_ahead = Some(ReadAheadOptions {
