@@ -38,6 +38,7 @@ mod service;
 pub use backup::BackupError;
 pub use chats::Chats;
 pub use indexing::Indexing;
+pub use memory::give_back_regularly;
 pub use metering::note_running;
 pub use service::Service;
 

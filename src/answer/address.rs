@@ -4,30 +4,37 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Orders to whoever writes the answer, in both languages. What a document says *about* assistants and models is not meant.
-static ADDRESSES: LazyLock<Regex> = LazyLock::new(|| {
+/// Orders to whoever writes the answer, in both languages, matched from the first letter of a sentence. What a document says
+/// *about* assistants and models is not meant.
+///
+/// `(?-u:\b)` looks at ASCII only, as the words do: with `\b`, every sentence that has an accent is taken to the slowest
+/// matcher, which keeps 2 MB for each thread that was ever in it.
+static ORDERS: LazyLock<Regex> = LazyLock::new(|| {
     let patterns = [
-        // A chat template's own marks, and its roles as they are written to look like one.
-        r"<\|",
-        r"^\W*(?-i:SYSTEM|SISTEMA)\s*:",
-        r"^\W*(assistant|assistente)\s*,",
+        // The roles of a chat template, as they are written to look like one.
+        r"^(?-i:SYSTEM|SISTEMA)\s*:",
+        r"^(assistant|assistente)\s*,",
         r"\b(note|message) (to|for) the (assistant|bot|language model)\b",
         r"\b(nota|messaggio) per (l['’]assistente|il bot|il modello linguistico)\b",
         r"\bif you are an? (ai|assistant|bot|(large )?language model)\b",
         r"\bse sei (un['’]? ?ia|un assistente|un bot|un modello linguistico)\b",
-        r"^\W*(please )?(ignore|forget|disregard|override) .{0,20}\b(previous|earlier|above|your)\b.{0,20}\b(instructions?|rules|prompt)\b",
-        r"^\W*(ignora|dimentica|trascura) .{0,20}\b(istruzioni|regole)\b.{0,12}\b(precedenti|sopra|ricevute)\b",
+        r"^(please )?(ignore|forget|disregard|override) .{0,20}\b(previous|earlier|above|your)\b.{0,20}\b(instructions?|rules|prompt)\b",
+        r"^(ignora|dimentica|trascura) .{0,20}\b(istruzioni|regole)\b.{0,12}\b(precedenti|sopra|ricevute)\b",
         r"\b(system prompt|prompt di sistema)\b",
-        r"^\W*(pretend|act as if|fingi|fai finta)\b",
+        r"^(pretend|act as if|fingi|fai finta)\b",
         // In capitals: a word to be repeated.
         r"\b(answer|reply|respond) (only|just) (with )?(?-i:[A-Z]{3})",
         r"\brispondi (solo|soltanto) (con )?(?-i:[A-Z]{3})",
     ];
-    Regex::new(&format!("(?i){}", patterns.join("|"))).expect("the patterns are valid")
+    Regex::new(&format!("(?i){}", patterns.join("|")).replace(r"\b", r"(?-u:\b)")).expect("the patterns are valid")
 });
 
+/// With which a chat template marks its roles.
+const TEMPLATE_MARK: &str = "<|";
+
 pub(super) fn is_for_the_model(sentence: &str) -> bool {
-    ADDRESSES.is_match(sentence.trim())
+    let words = sentence.trim_start_matches(|letter: char| !letter.is_alphanumeric());
+    sentence.contains(TEMPLATE_MARK) || ORDERS.is_match(words)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::index::{Bar, tell_unread};
 use super::output;
 use crate::answer::Answerer;
-use crate::app::{App, AppError, Chats, IndexScope, Loaded, Service, note_running};
+use crate::app::{App, AppError, Chats, IndexScope, Loaded, Service, give_back_regularly, note_running};
 use crate::chat::web::{self, Exposure, SampleQuestion};
 use crate::retrieval::RetrievalError;
 use crate::settings::{self, Overrides};
@@ -30,6 +30,7 @@ impl ServeArguments {
         let mut chats = None;
         if let Some(loaded) = load_indexed(&app, &stop).await? {
             tokio::spawn(note_running(Arc::clone(app.meter()), stop.clone()));
+            tokio::spawn(give_back_regularly(stop.clone()));
             tokio::spawn(Arc::clone(&loaded.indexing).keep_reading_ahead());
             chats = app.open_chats(&loaded, &stop).await?;
             page.ready(&loaded, chats.as_ref(), &stop);

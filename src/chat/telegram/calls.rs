@@ -17,6 +17,8 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 const WATCHDOG: Duration = Duration::from_secs(2);
 /// Connections that are kept open for the next call, besides the one that waits for updates.
 const IDLE_MAX: usize = 2;
+/// For how long: a busy minute has calls side by side, a quiet one follows, and each new connection is a TLS handshake.
+const IDLE_FOR: Duration = Duration::from_secs(300);
 /// A full batch of updates is about 10 MB at the very most.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Longest wait that is believed.
@@ -98,7 +100,7 @@ impl Calls {
             return Err(TelegramError::ApiUrl);
         }
         let client = teloxide::net::default_reqwest_settings()
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_MAX)
             .tcp_keepalive(Duration::from_secs(20))
             .build()
