@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerOptions, Answerer, Observer, Writer};
@@ -71,10 +72,17 @@ pub enum AppError {
     NoFolders,
     #[error("there is no collection `{name}`, only {known}")]
     NoCollection { name: String, known: String },
-    #[error("loading the models panicked")]
-    Panicked(#[source] tokio::task::JoinError),
+    #[error("a part of the program panicked: the log says where")]
+    Panicked,
     #[error("cannot tell which file this program was started from")]
     Executable(#[source] std::io::Error),
+}
+
+/// Without what the panic says, which may quote the text in which it happened.
+impl From<JoinError> for AppError {
+    fn from(_: JoinError) -> Self {
+        AppError::Panicked
+    }
 }
 
 impl AppError {
@@ -298,8 +306,8 @@ impl App {
         let engine = tokio::task::spawn_blocking(move || app.engine());
         let loaded = stop.run_until_cancelled(async { (embedding.await, engine.await) }).await;
         let Some((searcher, engine)) = loaded else { return Ok(None) };
-        let searcher = searcher.map_err(AppError::Panicked)??;
-        let engine = match engine.map_err(AppError::Panicked)? {
+        let searcher = searcher??;
+        let engine = match engine? {
             Ok(engine) => Some(engine),
             Err(AppError::Models(missing @ ModelsError::NoAnswerModel { .. }))
                 if self.settings.models.answer == "auto" =>

@@ -22,6 +22,7 @@ mod rewriting;
 mod several;
 mod writer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -87,6 +88,8 @@ pub enum AnswerError {
     /// The reader went away or stopped the answer.
     #[error("the answer was cancelled")]
     Cancelled,
+    #[error("a part of the program panicked: the log says where")]
+    Panicked,
 }
 
 /// Answers questions, each on a blocking thread of its own.
@@ -186,7 +189,9 @@ impl Answerer {
                         cancel: &cancel,
                         events: &sender,
                     };
-                    message.run(language).map_err(|e| match e {
+                    // Somebody waits for a word, whatever happens.
+                    let ran = catch_unwind(AssertUnwindSafe(|| message.run(language)));
+                    ran.unwrap_or(Err(AnswerError::Panicked)).map_err(|e| match e {
                         AnswerError::Cancelled => None,
                         AnswerError::Retrieval(RetrievalError::Busy) => Some(FailureReason::Busy),
                         other => {

@@ -52,7 +52,7 @@ impl App {
             return Ok(None);
         }
         let folder = self.store_folder();
-        let store = tokio::task::spawn_blocking(move || Store::open(&folder)).await.map_err(AppError::Panicked)??;
+        let store = tokio::task::spawn_blocking(move || Store::open(&folder)).await??;
         loaded.answerer.remember(Arc::new(store.clone()));
         let house = ChatHouse::new(self, loaded);
         let limits = DeskLimits {
@@ -283,7 +283,7 @@ async fn export_regularly(store: Store, stop: CancellationToken) {
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the store was not exported");
             }
-            Err(panicked) => tracing::error!(%panicked, "the store was not exported"),
+            Err(_panicked) => tracing::error!("the store was not exported"),
             Ok(Ok(())) => {}
         }
     }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use super::AppError;
 use crate::chat::clock;
 use crate::store::Store;
 
@@ -78,7 +79,7 @@ async fn reply(mut stream: UnixStream, store: Store) -> std::io::Result<()> {
         EXPORT => match tokio::task::spawn_blocking(move || store.export(clock::now())).await {
             Ok(Ok(path)) => Reply::Exported(path),
             Ok(Err(error)) => Reply::Failed(error.to_string()),
-            Err(panicked) => Reply::Failed(panicked.to_string()),
+            Err(_panicked) => Reply::Failed(AppError::Panicked.to_string()),
         },
         _ => Reply::Failed("the service does not know this request".to_owned()),
     };

@@ -50,11 +50,8 @@ impl Indexing {
         loop {
             let indexing = Arc::clone(&self);
             let wanted = tokio::task::spawn_blocking(move || indexing.want_passages()).await;
-            if let Err(error) = wanted {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "looking for passages to read ahead panicked"
-                );
+            if wanted.is_err() {
+                tracing::error!("looking for passages to read ahead panicked");
             }
             if self.stop.run_until_cancelled(self.adopted.notified()).await.is_none() {
                 return;
@@ -191,7 +188,7 @@ impl Indexing {
     async fn compare(self: &Arc<Self>) -> Result<(), AppError> {
         let indexing = Arc::clone(self);
         let run = tokio::task::spawn_blocking(move || indexing.run(&IndexScope::default(), &NoProgress));
-        let report = run.await.map_err(AppError::Panicked)??;
+        let report = run.await??;
         let IndexReport { documents, passages, added, changed, removed, seconds, .. } = report;
         if added + changed + removed > 0 {
             tracing::info!(documents, passages, added, changed, removed, seconds, "the index follows the folders");

@@ -76,7 +76,7 @@ impl Service {
                 Ok(Ok(Some(true))) => tracing::info!("a new index is live"),
                 Ok(Ok(_)) => {}
                 Ok(Err(e)) => tracing::warn!(error = &e as &dyn std::error::Error, "the new index cannot be used"),
-                Err(e) => tracing::error!(error = &e as &dyn std::error::Error, "looking for a new index failed"),
+                Err(_panicked) => tracing::error!("looking for a new index failed"),
             }
         }
     }

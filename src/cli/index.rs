@@ -8,7 +8,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -62,7 +61,7 @@ impl IndexArguments {
         }
         let ahead = self.read_ahead.then(|| (app.clone(), stop.clone()));
         let (report, difference) =
-            tokio::task::spawn_blocking(move || self.index(&app, &stop)).await.context("the index run panicked")??;
+            tokio::task::spawn_blocking(move || self.index(&app, &stop)).await.map_err(AppError::from)??;
         match (report, difference) {
             (Ok(report), difference) if json => output::json(&Checked { report: Some(report), check: difference }),
             (Err(refused), difference) if json => {
@@ -79,7 +78,7 @@ impl IndexArguments {
             }
         }?;
         let Some((app, stop)) = ahead else { return Ok(()) };
-        tokio::task::spawn_blocking(move || ahead::read(&app, &stop)).await.context("reading ahead panicked")?
+        tokio::task::spawn_blocking(move || ahead::read(&app, &stop)).await.map_err(AppError::from)?
     }
 
     /// The report, or the error of a new index that was refused.

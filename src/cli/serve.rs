@@ -119,7 +119,7 @@ impl Page {
     pub(super) async fn close_after(self, stop: &CancellationToken) -> anyhow::Result<()> {
         stop.cancelled().await;
         telemetry::notify_stopping();
-        self.server.await.context("the chat page panicked")?.context("the chat page ended")
+        self.server.await.map_err(AppError::from)?.context("the chat page ended")
     }
 }
 
@@ -159,7 +159,7 @@ pub(super) async fn bring_up_to_date(app: &App, stop: &CancellationToken) -> any
         app.index(&embedder, &IndexScope::default(), &Bar::new(), None, &stop)
     })
     .await
-    .context("the index run panicked")?;
+    .map_err(AppError::from)?;
     match report {
         Err(AppError::Ingest(crate::ingest::IngestError::Cancelled)) => Ok(()),
         Err(error) => Err(error.into()),

@@ -5,6 +5,7 @@ mod day_files;
 mod measurements;
 mod meter;
 mod metrics;
+mod panics;
 mod priority;
 mod recent;
 mod traces;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -73,7 +75,7 @@ const TALKATIVE: &[&str] = &[
 ];
 
 /// Sends logs to stderr, and spans to a collector where there is one, for as long as what is returned lives. `RUST_LOG` overrides
-/// the verbosity of the logs alone. Libraries are heard when they warn, and those that would tell a secret never.
+/// the verbosity of the logs alone. Libraries are heard when they warn, those that would tell a secret never, and panics always.
 ///
 /// # Errors
 /// The collector's address is none.
@@ -84,15 +86,26 @@ pub fn start(verbosity: Verbosity, form: LogForm, collector: Option<&str>) -> an
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let traces = collector.map(Traces::to).transpose()?;
+    let filter = filter.add_directive(panics::ALWAYS.parse()?);
     // A second call, as in tests, keeps the first subscriber.
     let _ = subscriber(filter, form, traces.as_ref()).try_init();
+    panics::log_panics();
     Ok(traces)
 }
 
-/// `filter`: of the lines of the log alone.
 fn subscriber(filter: EnvFilter, form: LogForm, traces: Option<&Traces>) -> impl Subscriber + Send + Sync + 'static {
-    let terminal = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false);
+    subscriber_to(std::io::stderr, std::io::stderr().is_terminal(), filter, form, traces)
+}
+
+/// `filter`: of the lines of the log alone.
+fn subscriber_to(
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    terminal: bool,
+    filter: EnvFilter,
+    form: LogForm,
+    traces: Option<&Traces>,
+) -> impl Subscriber + Send + Sync + 'static {
+    let lines = fmt::layer().with_writer(writer).with_ansi(terminal).with_target(false);
     let lines = match form {
         LogForm::Text => lines.map_event_format(Prioritised::new).boxed(),
         LogForm::Json => lines.json().map_event_format(Prioritised::new).boxed(),

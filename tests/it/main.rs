@@ -13,6 +13,7 @@ mod decoders;
 mod embedding;
 #[path = "../support/mod.rs"]
 mod fakes;
+mod faults;
 mod handbook;
 mod http;
 mod index;

@@ -1,15 +1,14 @@
 //! A short message in a thread that finds nothing is looked for as the model says it, with the question before it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use cervella::answer::{AnswerEvent, AnswerOptions, Answerer};
-use cervella::domain::{Answer, Question, Reader, Readership, Verdict};
+use cervella::answer::{AnswerEvent, Answerer};
+use cervella::domain::{Answer, Question, Reader, Verdict};
 use cervella::inference::ChatMessage;
 use cervella::retrieval::{IndexStore, Precision, Searcher};
 use tokio_util::sync::CancellationToken;
 
-use crate::scripted_model::ScriptedModel;
+use crate::scripted_model;
 use crate::support::{embedder, handbook};
 
 const BEFORE: &str = "Who approves travel?";
@@ -21,20 +20,7 @@ fn answerer(searcher: &Arc<Searcher>, rewritten: &'static str) -> Arc<Answerer> 
     let is_to_rewrite = |messages: &[ChatMessage]| messages.iter().any(|message| message.content.contains(BEFORE));
     let writes =
         move |messages: &[ChatMessage]| if is_to_rewrite(messages) { rewritten } else { "It is so." }.to_owned();
-    let options = AnswerOptions {
-        passages_max: 4,
-        prompt_tokens_max: 2000,
-        first_token_target: None,
-        speculate: false,
-        new_tokens_max: 96,
-        deadline: Duration::from_secs(120),
-        evidence_min: 0.4,
-        evidence_sure: 0.4,
-        contact: None,
-        questions_max: 4,
-    };
-    let writer = Arc::new(ScriptedModel(Box::new(writes)));
-    Arc::new(Answerer::new(Arc::clone(searcher), Readership::default(), Some(writer), options))
+    scripted_model::answerer(searcher, writes)
 }
 
 async fn answer(answerer: &Arc<Answerer>) -> Answer {

@@ -1,9 +1,12 @@
 //! A model that writes what a test tells it to, in the place of the engine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cervella::answer::Writer;
+use cervella::answer::{AnswerOptions, Answerer, Writer};
+use cervella::domain::Readership;
 use cervella::inference::{ChatMessage, FinishReason, GenerateRequest, GenerationEvent, InferenceError};
+use cervella::retrieval::Searcher;
 use tokio::sync::mpsc;
 
 /// What it writes to a conversation.
@@ -34,4 +37,25 @@ impl Writer for ScriptedModel {
         }
         Ok(receiver)
     }
+}
+
+/// Answers with a model that writes what `writes` says.
+pub fn answerer(
+    searcher: &Arc<Searcher>,
+    writes: impl Fn(&[ChatMessage]) -> String + Send + Sync + 'static,
+) -> Arc<Answerer> {
+    let options = AnswerOptions {
+        passages_max: 4,
+        prompt_tokens_max: 2000,
+        first_token_target: None,
+        speculate: false,
+        new_tokens_max: 96,
+        deadline: Duration::from_secs(120),
+        evidence_min: 0.4,
+        evidence_sure: 0.4,
+        contact: None,
+        questions_max: 4,
+    };
+    let writer = Arc::new(ScriptedModel(Box::new(writes)));
+    Arc::new(Answerer::new(Arc::clone(searcher), Readership::default(), Some(writer), options))
 }

@@ -37,7 +37,7 @@ pub(super) async fn document(
     let answering = Arc::clone(&room.answering);
     let passages = tokio::task::spawn_blocking(move || answering.document(cited))
         .await
-        .unwrap_or_else(|panic| Err(DocumentError::Unreadable(panic.into())))
+        .unwrap_or_else(|_panicked| Err(DocumentError::Unreadable("looking for it panicked".into())))
         .map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, passage = %cited, "no document for the page");
             Refusal::DocumentUnreadable.to(language)

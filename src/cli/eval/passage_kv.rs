@@ -10,12 +10,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{EvalQuestion, mean};
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::cli::output;
 use crate::cli::scratch::Scratch;
 use crate::inference::{Engine, Piece, PieceFormat, ReadAheadOptions};
@@ -146,8 +146,7 @@ pub(super) async fn run(app: &App, questions: &[EvalQuestion], limit: usize, jso
         // Measured to its end, whatever comes out.
         ..ReadAheadOptions::default()
     });
-    let engine =
-        tokio::task::spawn_blocking(move || Engine::start(engine_options)).await.context("loading panicked")??;
+    let engine = tokio::task::spawn_blocking(move || Engine::start(engine_options)).await.map_err(AppError::from)??;
     let whole_answers = whole_answers::compare(app, &Arc::new(engine), &asked).await?;
     if json { output::json(&Figures { prompts, whole_answers }) } else { WholeAnswers::print(&whole_answers) }
 }

@@ -26,6 +26,10 @@ const CONTROL: f64 = 3.0;
 /// `LLAMA_TOKEN_TYPE_USER_DEFINED`: added to the vocabulary whole, not made by merging.
 const USER_DEFINED: f64 = 4.0;
 
+/// The first words that a thread meets are remembered with their merges, for as long as it lives; each answer may be made by a
+/// thread of its own. The library's 10,000 take 2 MB.
+const WORDS_KEPT: usize = 1000;
+
 /// What a GGUF file says about its tokens.
 pub(super) struct Vocabulary {
     pub texts: Vec<String>,
@@ -121,6 +125,7 @@ impl Vocabulary {
         let bpe = BPE::builder()
             .vocab_and_merges(words, merges)
             .ignore_merges(self.split == SplitKind::Llama3 { whole_words: true })
+            .cache_capacity(WORDS_KEPT)
             .build()
             .map_err(failed)?;
         let mut tokenizer = Tokenizer::new(bpe);

@@ -202,11 +202,10 @@ fn cause_of_death(status: ExitStatus, stderr: &str) -> String {
         Some(Signal::SEGV | Signal::BUS | Signal::ABORT | Signal::ILL) => "it crashed".into(),
         Some(signal) => format!("it was ended by signal {}", signal.as_raw()),
         None => {
-            // `thread 'main' panicked at file:line:col:` and then the message.
-            let message = stderr.lines().skip_while(|line| !line.contains("panicked at")).nth(1);
-            let message =
-                message.or_else(|| stderr.lines().find(|line| !line.trim().is_empty())).unwrap_or("no reason given");
-            message.chars().take(200).collect()
+            // A panic is a line of the log: time, level, and what is told.
+            let mut errors = stderr.lines().filter_map(|line| line.split_once(' ')?.1.strip_prefix("ERROR "));
+            let said = errors.next_back().or_else(|| stderr.lines().find(|line| !line.trim().is_empty()));
+            said.unwrap_or("no reason given").chars().take(200).collect()
         }
     }
 }
@@ -261,7 +260,7 @@ mod tests {
     #[test]
     fn a_reader_that_dies_is_reported_with_its_cause() {
         for (script, cause) in [
-            ("panics", "(index out of bounds)"),
+            ("panics", r#"(panicked place="src/x.rs:1:2" thread="main")"#),
             ("crashes", "(it crashed)"),
             ("out_of_memory", "1024 MiB of memory"),
             ("stack", "nested too deep"),

@@ -1,0 +1,84 @@
+//! What is told of a panic. It goes to the log like every other fault: with its priority, and counted.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
+
+use tracing::field::display;
+
+/// Says in which room, instead of the one that tells it.
+const TARGET: &str = "cervella::panic";
+/// The directive with which every filter lets panics through.
+pub(super) const ALWAYS: &str = "cervella::panic=error";
+
+/// From now on, for all threads of the process.
+pub(super) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let place = panic.location().map(ToString::to_string);
+        tell(place.as_deref(), panic.payload());
+    }));
+}
+
+/// The line begins with the level and `panicked place="…"`, which `ingest` reads where a child of its own dies of it.
+fn tell(place: Option<&str>, payload: &(dyn Any + Send)) {
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(&backtrace));
+    let thread = std::thread::current();
+    tracing::error!(target: TARGET, place, thread = thread.name(), reason = reason(payload), backtrace, "panicked");
+}
+
+/// The message, if it was not put together: one that was may quote the text in which it happened, as that of a slice does which
+/// cuts a letter in two. That of `expect` counts among them.
+fn reason(payload: &(dyn Any + Send)) -> Option<&'static str> {
+    payload.downcast_ref::<&'static str>().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::EnvFilter;
+
+    use super::*;
+    use crate::telemetry::{LogForm, subscriber_to};
+
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Heard {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log says of a panic, whose payload it is, under a filter that lets nothing else through.
+    fn told(form: LogForm, payload: &(dyn Any + Send)) -> String {
+        let heard = Heard::default();
+        let writer = heard.clone();
+        let filter = EnvFilter::new("off").add_directive(ALWAYS.parse().unwrap());
+        let subscriber = subscriber_to(move || writer.clone(), false, filter, form, None);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!("something else");
+            tell(Some("src/x.rs:1:2"), payload);
+        });
+        let heard = heard.0.lock().unwrap().clone();
+        String::from_utf8(heard).unwrap()
+    }
+
+    #[test]
+    fn a_panic_is_one_line_without_what_it_may_quote() {
+        let quoting = std::panic::catch_unwind(|| panic!("{} is too long", "perché")).unwrap_err();
+        let line = told(LogForm::Text, &*quoting);
+        assert!(line.contains(r#" ERROR panicked place="src/x.rs:1:2" thread="#), "{line}");
+        assert!(!line.contains("perch") && !line.contains("reason") && line.lines().count() == 1, "{line}");
+        let fixed = std::panic::catch_unwind(|| panic!("no index")).unwrap_err();
+        let line: serde_json::Value = serde_json::from_str(&told(LogForm::Json, &*fixed)).unwrap();
+        assert_eq!(line["fields"]["reason"], "no index");
+        assert_eq!(line["level"], "ERROR");
+    }
+}
