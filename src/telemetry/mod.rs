@@ -19,6 +19,7 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
@@ -93,23 +94,24 @@ pub fn start(verbosity: Verbosity, form: LogForm, collector: Option<&str>) -> an
     Ok(traces)
 }
 
-fn subscriber(filter: EnvFilter, form: LogForm, traces: Option<&Traces>) -> impl Subscriber + Send + Sync + 'static {
-    subscriber_to(std::io::stderr, std::io::stderr().is_terminal(), filter, form, traces)
+fn lines<S>(
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    terminal: bool,
+    form: LogForm,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = fmt::layer().with_writer(writer).with_ansi(terminal).with_target(false);
+    match form {
+        LogForm::Text => lines.map_event_format(Prioritised::new).boxed(),
+        LogForm::Json => lines.json().map_event_format(Prioritised::new).boxed(),
+    }
 }
 
 /// `filter`: of the lines of the log alone.
-fn subscriber_to(
-    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
-    terminal: bool,
-    filter: EnvFilter,
-    form: LogForm,
-    traces: Option<&Traces>,
-) -> impl Subscriber + Send + Sync + 'static {
-    let lines = fmt::layer().with_writer(writer).with_ansi(terminal).with_target(false);
-    let lines = match form {
-        LogForm::Text => lines.map_event_format(Prioritised::new).boxed(),
-        LogForm::Json => lines.json().map_event_format(Prioritised::new).boxed(),
-    };
+fn subscriber(filter: EnvFilter, form: LogForm, traces: Option<&Traces>) -> impl Subscriber + Send + Sync + 'static {
+    let lines = lines(std::io::stderr, std::io::stderr().is_terminal(), form);
     let spans = traces.map(|traces| {
         let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer());
         layer.with_filter(LevelFilter::INFO)

@@ -38,10 +38,11 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::{EnvFilter, Layer};
 
     use super::*;
-    use crate::telemetry::{LogForm, subscriber_to};
+    use crate::telemetry::{LogForm, lines};
 
     #[derive(Clone, Default)]
     struct Heard(Arc<Mutex<Vec<u8>>>);
@@ -61,7 +62,8 @@ mod tests {
         let heard = Heard::default();
         let writer = heard.clone();
         let filter = EnvFilter::new("off").add_directive(ALWAYS.parse().unwrap());
-        let subscriber = subscriber_to(move || writer.clone(), false, filter, form, None);
+        let lines = lines(move || writer.clone(), false, form).with_filter(filter);
+        let subscriber = tracing_subscriber::registry().with(lines);
         tracing::subscriber::with_default(subscriber, || {
             tracing::error!("something else");
             tell(Some("src/x.rs:1:2"), payload);
@@ -71,11 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_one_line_without_what_it_may_quote() {
+    fn a_panic_is_told_without_what_it_may_quote() {
         let quoting = std::panic::catch_unwind(|| panic!("{} is too long", "perché")).unwrap_err();
-        let line = told(LogForm::Text, &*quoting);
-        assert!(line.contains(r#" ERROR panicked place="src/x.rs:1:2" thread="#), "{line}");
-        assert!(!line.contains("perch") && !line.contains("reason") && line.lines().count() == 1, "{line}");
+        // Below it stands the backtrace, if one is wanted.
+        let told_of_it = told(LogForm::Text, &*quoting);
+        let (time, line) = told_of_it.split_once(' ').unwrap();
+        assert!(time.ends_with('Z') && line.starts_with(r#"ERROR panicked place="src/x.rs:1:2" thread="#), "{line}");
+        assert!(!line.contains("perch") && !line.contains("reason=") && !line.contains("something else"), "{line}");
         let fixed = std::panic::catch_unwind(|| panic!("no index")).unwrap_err();
         let line: serde_json::Value = serde_json::from_str(&told(LogForm::Json, &*fixed)).unwrap();
         assert_eq!(line["fields"]["reason"], "no index");
