@@ -35,6 +35,7 @@ fn reason(payload: &(dyn Any + Send)) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::hint::black_box;
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -74,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_without_what_it_may_quote() {
-        let quoting = std::panic::catch_unwind(|| panic!("{} is too long", "perché")).unwrap_err();
+        let quoting = std::panic::catch_unwind(|| panic!("{} is too long", black_box("perché"))).unwrap_err();
         // Below it stands the backtrace, if one is wanted.
         let told_of_it = told(LogForm::Text, &*quoting);
         let (time, line) = told_of_it.split_once(' ').unwrap();
